@@ -1,0 +1,1 @@
+"""Photographs and annotations to training batches: COCO or TXT, MindRecord, transforms, anchor targets, loader."""

@@ -1,0 +1,25 @@
+"""Errors a user can act on: each message is one line that names the cause, the value or file, and what to do."""
+
+
+class MaskRCNNError(Exception):
+    """Base of every error that is reported to the user as one line, without a traceback."""
+
+
+class ConfigError(MaskRCNNError):
+    """A configuration key, value or combination that cannot work."""
+
+
+class DataError(MaskRCNNError):
+    """An image, annotation or record that is missing, damaged or does not fit the run."""
+
+
+class CheckpointError(MaskRCNNError):
+    """A checkpoint that is missing, damaged or belongs to another model."""
+
+
+class TrainingError(MaskRCNNError):
+    """Training cannot go on, for instance because the loss is not finite."""
+
+
+class EvaluationError(MaskRCNNError):
+    """Evaluation cannot start or its results do not fit the annotations."""

@@ -1,0 +1,1 @@
+"""Images to detections to COCO results, tables and pictures."""

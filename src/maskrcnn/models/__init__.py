@@ -1,0 +1,1 @@
+"""The network: backbone, FPN, RPN, box head, mask head."""

@@ -1,0 +1,1 @@
+"""Optimisation: schedule, step, checkpoints, trainer."""

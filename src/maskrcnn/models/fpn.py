@@ -1,0 +1,38 @@
+"""Feature pyramid: Lin et al., "Feature Pyramid Networks for Object Detection", section 3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mindspore import Tensor, nn
+
+from maskrcnn.models.layers import head_conv
+
+
+def upsample_twice(x: Tensor) -> Tensor:
+    """Nearest-neighbour upsampling [N,C,H,W] -> [N,C,2H,2W], by broadcasting: it exports to every format."""
+    n, c, h, w = x.shape
+    return x.reshape((n, c, h, 1, w, 1)).broadcast_to((n, c, h, 2, w, 2)).reshape((n, c, 2 * h, 2 * w))
+
+
+class FPN(nn.Cell):
+    """C2..C5 to P2..P6, all with ``out_channels`` channels.
+
+    Args:
+        in_channels: channels of C2, C3, C4, C5.
+        out_channels: channels of every output level (256 in the paper).
+    """
+
+    def __init__(self, in_channels: Sequence[int], out_channels: int = 256) -> None:
+        super().__init__()
+        self.lateral = nn.CellList([head_conv(c, out_channels, 1, "xavier") for c in in_channels])
+        self.output = nn.CellList([head_conv(out_channels, out_channels, 3, "xavier") for _ in in_channels])
+
+    def construct(self, c2: Tensor, c3: Tensor, c4: Tensor, c5: Tensor) -> tuple[Tensor, ...]:
+        """Top-down pathway with lateral connections; P6 is P5 subsampled by two (section 4.1, footnote 2)."""
+        m5 = self.lateral[3](c5)
+        m4 = self.lateral[2](c4) + upsample_twice(m5)
+        m3 = self.lateral[1](c3) + upsample_twice(m4)
+        m2 = self.lateral[0](c2) + upsample_twice(m3)
+        p5 = self.output[3](m5)
+        return self.output[0](m2), self.output[1](m3), self.output[2](m4), p5, p5[:, :, ::2, ::2]

@@ -1,0 +1,123 @@
+"""Convolutions with their normalisation, and the initialisers of the paper."""
+
+from __future__ import annotations
+
+import mindspore as ms
+from mindspore import Parameter, Tensor, nn, ops
+from mindspore.common.initializer import HeNormal, Normal, XavierUniform, initializer
+
+from maskrcnn.errors import ConfigError
+
+BATCH_NORM_EPS = 1e-5
+GROUPS = 32  # of group normalisation, Wu & He, "Group Normalization", section 4
+
+
+class FrozenBatchNorm(nn.Cell):
+    """Batch normalisation whose statistics and affine parameters stay as they were loaded.
+
+    It is never applied to a feature map: ``fold`` moves it into the convolution before it, which keeps one buffer
+    less per convolution for the backward pass. Parameter names are those of ``nn.BatchNorm2d``.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma = Parameter(initializer("ones", [channels]), name="gamma", requires_grad=False)
+        self.beta = Parameter(initializer("zeros", [channels]), name="beta", requires_grad=False)
+        self.moving_mean = Parameter(initializer("zeros", [channels]), name="moving_mean", requires_grad=False)
+        self.moving_variance = Parameter(
+            initializer("ones", [channels]), name="moving_variance", requires_grad=False
+        )
+
+    def fold(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weight [O,I,k,k] and bias [O] of the convolution followed by this normalisation."""
+        scale = self.gamma * ops.rsqrt(self.moving_variance + BATCH_NORM_EPS)
+        bias = self.beta - self.moving_mean * scale
+        return weight * ops.stop_gradient(scale).reshape((-1, 1, 1, 1)), ops.stop_gradient(bias)
+
+
+class FoldedConv(nn.Conv2d):
+    """A bias-free convolution that applies a folded normalisation: NCHW float to NCHW float."""
+
+    def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return ops.bias_add(self.conv2d(x, weight), bias)
+
+
+def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, norm: str = "") -> nn.Conv2d:
+    """A bias-free convolution with "same" padding for odd kernels, He-initialised (fan out, as ResNet's authors)."""
+    kind = FoldedConv if norm == "frozen_bn" else nn.Conv2d
+    return kind(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride,
+        pad_mode="pad",
+        padding=kernel_size // 2,
+        has_bias=False,
+        weight_init=HeNormal(mode="fan_out", nonlinearity="relu"),
+    )
+
+
+def normalisation(kind: str, channels: int) -> nn.Cell:
+    """The normalisation ``kind`` ("frozen_bn", "bn" or "gn") of an NCHW map with ``channels`` channels."""
+    if kind == "frozen_bn":
+        return FrozenBatchNorm(channels)
+    if kind == "bn":
+        return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS, momentum=0.9)
+    if kind == "gn":
+        return nn.GroupNorm(min(GROUPS, channels), channels)
+    raise ConfigError(f"norm: {kind!r} is not one of frozen_bn, bn, gn")
+
+
+class ConvNormCell(nn.Cell):
+    """Base of the residual blocks: one way to run a convolution and its normalisation, whatever the kind."""
+
+    def __init__(self, norm: str) -> None:
+        super().__init__()
+        self.folded = norm == "frozen_bn"
+
+    def conv_norm(self, conv_layer: nn.Cell, norm_layer: nn.Cell, x: Tensor) -> Tensor:
+        if self.folded:
+            weight, bias = norm_layer.fold(conv_layer.weight)
+            return conv_layer(x, weight, bias)
+        return norm_layer(conv_layer(x))
+
+
+def head_conv(
+    in_channels: int, out_channels: int, kernel_size: int, init: str = "he", std: float = 0.01
+) -> nn.Conv2d:
+    """A convolution with bias for FPN and the heads.
+
+    Args:
+        init: "he" (fan in, before a ReLU), "xavier" (FPN, linear) or "normal" with standard deviation ``std``
+            (predictors, Faster R-CNN section 3.1.3). Biases start at zero.
+    """
+    weight_init = {
+        "he": HeNormal(mode="fan_in", nonlinearity="relu"),
+        "xavier": XavierUniform(),
+        "normal": Normal(sigma=std),
+    }[init]
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size,
+        pad_mode="pad",
+        padding=kernel_size // 2,
+        has_bias=True,
+        weight_init=weight_init,
+        bias_init="zeros",
+    )
+
+
+def dense(in_features: int, out_features: int, std: float = 0.0) -> nn.Dense:
+    """A fully connected layer; ``std`` 0 means He initialisation (before a ReLU). Biases start at zero."""
+    weight_init = Normal(sigma=std) if std else HeNormal(mode="fan_in", nonlinearity="relu")
+    return nn.Dense(in_features, out_features, weight_init=weight_init, bias_init="zeros")
+
+
+def freeze(cell: nn.Cell) -> None:
+    """Take every parameter of ``cell`` out of training."""
+    for parameter in cell.get_parameters():
+        parameter.requires_grad = False
+
+
+FLOAT = ms.float32

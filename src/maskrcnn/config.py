@@ -1,0 +1,337 @@
+"""The configuration: one typed, frozen, validated ``Config`` from YAML files and command-line flags.
+
+Values come from the defaults, then from each ``--config_path FILE`` (a file that holds only what differs),
+then from ``--key value`` flags; the later one wins. Whatever cannot work is refused with a ``ConfigError`` of
+one line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from maskrcnn.config_keys import COCO_CLASSES, OBSOLETE_KEYS
+from maskrcnn.config_parsing import convert, describe_type, flag_value, nearest, read_yaml, split_flags
+from maskrcnn.config_rules import (
+    PYRAMID_STRIDES,
+    ROI_LAYER,
+    Limits,
+    check_combinations,
+    check_limits,
+    complete_roi_layer,
+    shown,
+)
+from maskrcnn.errors import ConfigError
+
+
+def _key(default: Any, meaning: str, **limits: Any) -> Any:
+    """A configuration key: its default, its meaning, and the ``Limits`` of its value."""
+    return field(default=default, metadata=_metadata(meaning, **limits))
+
+
+def _metadata(meaning: str, **limits: Any) -> dict[str, Any]:
+    return {"meaning": meaning, "limits": Limits(**limits)}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every setting of a run. Lists are tuples; the meaning and limits of a key are stated with it."""
+
+    # Device
+    device_target: str = _key("CPU", "where to run", choices=("CPU", "GPU", "Ascend"))
+    device_id: int = _key(0, "number of the card to use", least=0)
+    seed: int = _key(1, "seed of weights, data order, augmentation and sampling", least=0, most=2**31 - 1)
+    # Images
+    img_width: int = _key(1280, "network input width of a landscape image, a multiple of 64", least=64)
+    img_height: int = _key(
+        768, "network input height of a landscape image; upright images swap both", least=64
+    )
+    keep_ratio: bool = _key(
+        True, "resize without distorting, pad with zeros; false stretches to the full input"
+    )
+    flip_ratio: float = _key(0.5, "probability of a left-right flip in training", least=0, most=1)
+    photo_ratio: float = _key(0.0, "probability of colour jitter in training", least=0, most=1)
+    expand_ratio: float = _key(1.0, "largest random zoom-out in training; 1 = off", least=1)
+    multi_scale: tuple[float, ...] = _key(
+        (1.0,), "sizes as fractions of the input, one drawn per image", above=0, most=1
+    )
+    pixel_mean: tuple[float, ...] = _key((123.675, 116.28, 103.53), "subtracted from R, G, B", length=3)
+    pixel_std: tuple[float, ...] = _key((58.395, 57.12, 57.375), "divides R, G, B", above=0, length=3)
+    max_instance_count: int = _key(128, "most objects of an image used in training", least=1)
+    mask_shape: tuple[int, ...] = _key(
+        (28, 28), "size of a predicted mask, twice mask_out_size", least=2, length=2
+    )
+    mask_crop_size: int = _key(
+        112, "size of the stored ground-truth mask crop, at least that of mask_shape", least=2
+    )
+    # Anchors
+    anchor_scales: tuple[float, ...] = _key((8.0,), "anchor size in strides of its level", above=0)
+    anchor_ratios: tuple[float, ...] = _key((0.5, 1.0, 2.0), "anchor height / width", above=0)
+    anchor_strides: tuple[int, ...] = _key(
+        PYRAMID_STRIDES, "pixels per cell of P2 to P6; fixed by the network"
+    )
+    anchor_rounding: bool = _key(False, "round anchor corners to whole pixels, as torchvision does")
+    # Backbone and feature pyramid
+    backbone: str = _key(
+        "resnet50", "residual network", choices=("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+    )
+    norm: str = _key(
+        "frozen_bn", "backbone normalisation; from scratch use gn or bn", choices=("frozen_bn", "bn", "gn")
+    )
+    freeze_at: int = _key(
+        2, "stages not trained: 0 = none, 1 = stem, 2 = stem and first stage, ... 5 = all", least=0, most=5
+    )
+    stride_in_1x1: bool = _key(
+        False, "stride in the first 1x1 of a bottleneck (Caffe weights), not in its 3x3"
+    )
+    fpn_out_channels: int = _key(256, "channels of P2 to P6", least=1)
+    # Region proposal network
+    rpn_feat_channels: int = _key(256, "channels of the hidden layer", least=1)
+    rpn_loss_cls_weight: float = _key(1.0, "weight of the objectness loss", least=0)
+    rpn_loss_reg_weight: float = _key(1.0, "weight of the anchor box loss", least=0)
+    rpn_smooth_l1_beta: float = _key(1 / 9, "where smooth L1 turns from square to straight; 0 = L1", least=0)
+    rpn_target_means: tuple[float, ...] = _key((0.0,) * 4, "subtracted from encoded anchor boxes", length=4)
+    rpn_target_stds: tuple[float, ...] = _key((1.0,) * 4, "divides encoded anchor boxes", above=0, length=4)
+    neg_iou_thr: float = _key(
+        0.3, "anchors below this overlap with every object are negative", least=0, most=1
+    )
+    pos_iou_thr: float = _key(0.7, "anchors from this overlap on are positive", least=0, most=1)
+    min_pos_iou: float = _key(
+        0.3, "an object's best anchors are positive from this overlap on", least=0, most=1
+    )
+    num_expected_pos: int = _key(128, "most positive anchors sampled per image", least=1)
+    num_expected_neg: int = _key(256, "anchors sampled per image in total", least=1)
+    crowd_iou_thr: float = _key(
+        0.7, "anchors with more of their area in a crowd region are ignored", least=0, most=1
+    )
+    # Proposals in training
+    rpn_proposal_nms_pre: int = _key(2000, "best boxes per level before NMS", least=1)
+    rpn_proposal_nms_post: int = _key(2000, "most boxes per level after NMS", least=1)
+    rpn_proposal_max_num: int = _key(2000, "proposals per image", least=1)
+    rpn_proposal_nms_thr: float = _key(0.7, "overlap from which NMS drops a box", least=0, most=1)
+    rpn_proposal_min_bbox_size: float = _key(0.0, "smallest side of a proposal in pixels", least=0)
+    # Proposals in evaluation
+    rpn_nms_pre: int = _key(1000, "best boxes per level before NMS", least=1)
+    rpn_nms_post: int = _key(1000, "most boxes per level after NMS", least=1)
+    rpn_max_num: int = _key(1000, "proposals per image", least=1)
+    rpn_nms_thr: float = _key(0.7, "overlap from which NMS drops a box", least=0, most=1)
+    rpn_min_bbox_min_size: float = _key(0.0, "smallest side of a proposal in pixels", least=0)
+    # RoIAlign
+    roi_layer: dict[str, int] = field(
+        default_factory=ROI_LAYER.copy,
+        metadata=_metadata("cells for boxes, for masks; samples per cell side", least=1),
+    )
+    roi_align_featmap_strides: tuple[int, ...] = _key(
+        PYRAMID_STRIDES[:4], "pixels per cell of P2 to P5; fixed by the network"
+    )
+    roi_align_finest_scale: int = _key(56, "boxes of a side below twice this use P2", least=1)
+    roi_aligned: bool = _key(True, "half-pixel correct sampling; false is the older RoIAlign")
+    # Sampling for the heads
+    neg_iou_thr_stage2: float = _key(0.5, "proposals below this overlap are background", least=0, most=1)
+    pos_iou_thr_stage2: float = _key(0.5, "proposals from this overlap on are objects", least=0, most=1)
+    num_expected_pos_stage2: int = _key(128, "most object proposals sampled per image", least=1)
+    num_expected_total_stage2: int = _key(512, "proposals sampled per image in total", least=1)
+    mask_roi_num: int = _key(64, "mask-head slots per image, shared by the batch", least=1)
+    # Heads
+    rcnn_num_layers: int = _key(2, "fully connected layers of the box head", least=1)
+    rcnn_fc_out_channels: int = _key(1024, "width of those layers", least=1)
+    rcnn_mask_num_layers: int = _key(4, "3x3 convolutions of the mask head", least=1)
+    rcnn_mask_out_channels: int = _key(256, "channels of those convolutions", least=1)
+    rcnn_loss_cls_weight: float = _key(1.0, "weight of the classification loss", least=0)
+    rcnn_loss_reg_weight: float = _key(1.0, "weight of the box loss", least=0)
+    rcnn_loss_mask_fb_weight: float = _key(1.0, "weight of the mask loss", least=0)
+    rcnn_smooth_l1_beta: float = _key(1.0, "where smooth L1 turns from square to straight; 0 = L1", least=0)
+    rcnn_target_means: tuple[float, ...] = _key((0.0,) * 4, "subtracted from encoded boxes", length=4)
+    rcnn_target_stds: tuple[float, ...] = _key(
+        (0.1, 0.1, 0.2, 0.2), "divides encoded boxes", above=0, length=4
+    )
+    # Detections
+    test_score_thr: float = _key(0.05, "lowest score of a detection", least=0, most=1)
+    test_iou_thr: float = _key(
+        0.5, "overlap from which NMS drops a detection of the same class", least=0, most=1
+    )
+    test_max_per_img: int = _key(100, "most detections per image", least=1)
+    test_nms_pre: int = _key(2000, "best candidates per image before NMS", least=1)
+    test_batch_size: int = _key(1, "images per evaluation step", least=1)
+    mask_thr_binary: float = _key(
+        0.5, "mask probability from which a pixel belongs to the object", least=0, most=1
+    )
+    # Optimisation
+    base_lr: float = _key(0.02, "learning rate for 16 images a step", above=0)
+    scale_lr: bool = _key(True, "scale base_lr by (images a step) / 16")
+    lr_schedule: str = _key("step", "how the learning rate falls", choices=("step", "cosine"))
+    lr_step_fractions: tuple[float, ...] = _key(
+        (0.6667, 0.9167), "where it steps, as fractions of the run", above=0, below=1, may_be_empty=True
+    )
+    lr_gamma: float = _key(0.1, "factor of each step", above=0, most=1)
+    warmup_step: int = _key(500, "steps of warm-up; 0 = none", least=0)
+    warmup_mode: str = _key("linear", "shape of the warm-up", choices=("linear",))
+    warmup_ratio: float = _key(1 / 3, "learning rate at the first step, as a fraction", above=0, most=1)
+    batch_size: int = _key(2, "images per step and device", least=1)
+    epoch_size: int = _key(12, "epochs of the run", least=1)
+    max_steps: int = _key(0, "stop after so many steps in all; 0 = the whole run", least=0)
+    momentum: float = _key(0.9, "momentum of SGD", least=0, below=1)
+    weight_decay: float = _key(1e-4, "weight decay of SGD", least=0)
+    weight_decay_norm_bias: bool = _key(True, "apply weight decay to biases and normalisation too")
+    clip_grad_norm: float = _key(0.0, "largest norm of the whole gradient; 0 = off", least=0)
+    loss_scale: float = _key(1.0, "factor on the loss in backward; 0 = found while training", least=0)
+    mixed_precision: str = _key(
+        "O0", "O0 = float32; O2, O3 = float16, for Ascend and GPU", choices=("O0", "O2", "O3")
+    )
+    # Checkpoints and logs
+    pre_trained: str = _key("", "checkpoint of a backbone or of a whole network to start from")
+    resume: str = _key("", "checkpoint to continue; auto = the newest in save_checkpoint_path")
+    save_checkpoint: bool = _key(True, "save checkpoints")
+    save_checkpoint_epochs: float = _key(1.0, "epochs between checkpoints", above=0)
+    save_checkpoint_steps: int = _key(0, "steps between checkpoints, instead of epochs; 0 = off", least=0)
+    keep_checkpoint_max: int = _key(12, "newest checkpoints kept", least=1)
+    save_checkpoint_path: str = _key("./checkpoint", "folder of the checkpoints")
+    log_dir: str = _key(".", "folder of loss_{rank}.log, metrics.jsonl and TensorBoard events")
+    log_interval: int = _key(1, "steps between log lines", least=1)
+    eval_interval_epochs: int = _key(0, "epochs between evaluations while training; 0 = off", least=0)
+    # Data
+    dataset: str = _key("coco", "coco, or other for the TXT format", choices=("coco", "other"))
+    coco_root: str = _key("", "folder of a COCO-format data set")
+    mindrecord_dir: str = _key("", "folder of the converted training data")
+    train_data_type: str = _key("train2017", "name of the training split and of its image folder")
+    val_data_type: str = _key("val2017", "name of the evaluation split and of its image folder")
+    instance_set: str = _key("annotations/instances_{}.json", "annotation file in coco_root; {} is the split")
+    image_dir: str = _key("", "folder of the images named in anno_path (dataset other)")
+    anno_path: str = _key("", "TXT annotation file (dataset other)")
+    coco_classes: tuple[str, ...] = _key(
+        COCO_CLASSES, "class names, background first; [] = from the annotation file", may_be_empty=True
+    )
+    only_create_dataset: bool = _key(False, "stop after converting the data")
+    strict: bool = _key(
+        False, "stop at the first bad image or annotation instead of skipping and counting it"
+    )
+    num_parallel_workers: int = _key(2, "threads that prepare data", least=1)
+    # Evaluation and prediction
+    checkpoint_path: str = _key("", "checkpoint to evaluate or predict with")
+    ann_file: str = _key("", "annotation file to evaluate on; by default that of val_data_type")
+    eval_output: str = _key("eval", "folder of bbox.json, segm.json, metrics.json and pictures")
+    eval_pictures: int = _key(8, "pictures drawn by an evaluation", least=0)
+    eval_images: int = _key(0, "evaluate only so many images; 0 = all", least=0)
+    picture_score_thr: float = _key(0.5, "lowest score drawn in pictures", least=0, most=1)
+    predict_output: str = _key("predictions", "folder of the pictures and JSON of predict.py")
+
+    def __post_init__(self) -> None:
+        for name, expected in _types().items():
+            value = convert(name, getattr(self, name), expected)
+            if name == "roi_layer":
+                value = complete_roi_layer(value)
+            check_limits(name, value, _limits()[name])
+            object.__setattr__(self, name, value)
+        check_combinations(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """A Config of ``values`` and defaults for the rest; ConfigError for an unknown key or a bad value."""
+        for key, value in values.items():
+            _check_known(key, value)
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, dicts and scalars, fit for JSON, YAML and ``from_dict``."""
+        plain = {tuple: list, dict: dict}
+        values = {name: getattr(self, name) for name in _types()}
+        return {name: plain.get(type(value), lambda v: v)(value) for name, value in values.items()}
+
+    def replace(self, **values: Any) -> Config:
+        """A copy with other values, validated like any Config."""
+        return Config.from_dict({**self.to_dict(), **values})
+
+
+def load_config(
+    argv: Sequence[str] | None = None, *, defaults: Path | str | None = None, description: str = ""
+) -> Config:
+    """The configuration of an entry point that takes flags only; see ``load_arguments``."""
+    config, arguments = load_arguments(argv, defaults=defaults, description=description)
+    if arguments:
+        raise ConfigError(
+            f"unexpected argument '{arguments[0]}': settings are given as --key value, see --help"
+        )
+    return config
+
+
+def load_arguments(
+    argv: Sequence[str] | None = None,
+    *,
+    defaults: Path | str | None = None,
+    description: str = "",
+    usage: str = "",
+) -> tuple[Config, list[str]]:
+    """The configuration and the plain arguments of a command line.
+
+    ``argv`` is ``sys.argv[1:]`` if None. ``defaults`` is a YAML file read first. ``--config_path FILE`` (any
+    number) is read next, then flags in their order. ``--help`` prints ``description``, ``usage`` (the program
+    and its plain arguments) and all keys, and exits with 0. Raises ConfigError.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if "--help" in argv or "-h" in argv:
+        print(_help_text(description, usage))
+        raise SystemExit(0)
+    types = _types()
+    switches = [name for name, expected in types.items() if expected is bool]
+    flags, arguments = split_flags(argv, [*types, "config_path"], switches)
+
+    files = [defaults] if defaults else []
+    files += [text for key, text in flags if key == "config_path"]
+    values: dict[str, Any] = {}
+    for file in files:
+        values.update(_checked_layer(read_yaml(Path(file)), f"{file}: "))
+    given: dict[str, Any] = {}
+    for key, text in flags:
+        if key != "config_path":
+            _check_known(key, text, extra=("config_path",))
+            given[key] = flag_value(key, text, types[key])
+    values.update(_checked_layer(given, "--"))
+    return Config.from_dict(values), arguments
+
+
+def _checked_layer(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """Check keys, types and limits of one source of values, so that its error says where the value stands."""
+    try:
+        for key, value in values.items():
+            _check_known(key, value)
+            check_limits(key, convert(key, value, _types()[key]), _limits()[key])
+    except ConfigError as error:
+        raise ConfigError(f"{where}{error}") from None
+    return values
+
+
+@cache
+def _types() -> dict[str, Any]:
+    """Every key with its type, in the order of the class."""
+    return get_type_hints(Config)
+
+
+@cache
+def _limits() -> dict[str, Limits]:
+    return {item.name: item.metadata["limits"] for item in dataclasses.fields(Config)}
+
+
+def _check_known(key: str, value: Any, extra: tuple[str, ...] = ()) -> None:
+    if key in OBSOLETE_KEYS:
+        raise ConfigError(f"{key} (given as {value!r}) is no longer a key: {OBSOLETE_KEYS[key]}")
+    if key not in _types():
+        raise ConfigError(
+            f"unknown key {key} (given as {value!r}); did you mean {nearest(key, (*_types(), *extra))}?"
+        )
+
+
+def _help_text(description: str, usage: str) -> str:
+    lines = [description, ""] if description else []
+    lines += [f"usage: {usage} [--config_path FILE] [--key value]...".replace("  ", " "), ""]
+    lines += ["Keys, with their defaults (lists as YAML: --multi_scale '[0.8, 1.0]'):"]
+    for item in dataclasses.fields(Config):
+        default = ROI_LAYER if item.name == "roi_layer" else item.default
+        text = "background and COCO's 80" if item.name == "coco_classes" else shown(default)
+        kind = " | ".join(item.metadata["limits"].choices) or describe_type(_types()[item.name])
+        lines.append(f"  --{item.name}  {item.metadata['meaning']} ({kind}; {text})")
+    return "\n".join(lines)

@@ -1,0 +1,170 @@
+"""Turning text into configuration values: YAML files, command-line flags, types. Knows no key by name."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+
+from maskrcnn.errors import ConfigError
+
+_BOOL_WORDS = {"true": True, "false": False}
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML in which writing a key twice is an error; plain YAML would silently keep the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str):
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"key '{key}' is written twice", problem_mark=key_node.start_mark
+                    )
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Parse one YAML document; a ConfigError of one line says ``where`` and in which line it is broken."""
+    try:
+        return yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{where}{line}: not valid YAML: {error.problem or error.context}") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: for instance the date 2024-99-99
+        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of ``key: value`` lines; an empty file is an empty dict."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"configuration file {path} does not exist (looked for {path.absolute()})"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"configuration file {path} cannot be read: {reason}") from error
+    values = parse_yaml(text, str(path))
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected lines of 'key: value', got a {_type_name(values)}")
+    return {str(key): value for key, value in values.items()}
+
+
+def split_flags(
+    argv: Iterable[str], known: Iterable[str], switches: Iterable[str]
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Split a command line into ``[(key, text)]`` and the arguments that belong to no flag.
+
+    ``--key value`` and ``--key=value`` mean the same. A key in ``switches`` may stand alone, which means
+    true. After ``--`` everything is a plain argument. An unknown key comes back like any other, for the
+    caller to refuse.
+    """
+    known, switches = set(known), set(switches)
+    flags: list[tuple[str, str]] = []
+    plain: list[str] = []
+    tokens = list(argv)
+    position = 0
+    while position < len(tokens):
+        token = tokens[position]
+        position += 1
+        if token == "--":
+            plain += tokens[position:]
+            break
+        if not token.startswith("--"):
+            plain.append(token)
+            continue
+        key, has_value, value = token[2:].partition("=")
+        following = tokens[position] if position < len(tokens) else None
+        if not has_value and key in switches and (following or "").lower() not in _BOOL_WORDS:
+            value = "true"
+        elif not has_value:
+            if key in known and (following is None or following.startswith("--")):
+                raise ConfigError(f"--{key} needs a value, for instance --{key}=VALUE; --help lists all keys")
+            value = following if following is not None else ""
+            position += 1
+        flags.append((key, value))
+    return flags, plain
+
+
+def flag_value(key: str, text: str, expected: Any) -> Any:
+    """The value of a flag: text as it is for a text key, YAML for every other."""
+    return text if expected is str else parse_yaml(text, f"--{key} '{text}'")
+
+
+def nearest(key: str, valid: Iterable[str]) -> str:
+    """The valid key that looks most like ``key``."""
+    return difflib.get_close_matches(key, list(valid), n=1, cutoff=0.0)[0]
+
+
+def convert(key: str, value: Any, expected: Any) -> Any:
+    """Return ``value`` as the bool, int, float, str, ``tuple[X, ...]`` or ``dict[str, X]`` that is ``expected``.
+
+    An int is a good float; a bool is never a number; nothing else is converted, so that '10' in quotes is
+    refused for an int. A float may be text such as '1/3.0' or '1e-4' (which YAML 1.1 does not take for a
+    number).
+    """
+    converted = _converted(value, expected)
+    if converted is None:
+        raise ConfigError(f"{key} is {value!r}, expected {describe_type(expected)}")
+    return converted
+
+
+def _converted(value: Any, expected: Any) -> Any:
+    """``convert`` for one value or element; None when the type is wrong."""
+    if get_origin(expected) is tuple:
+        items = [_converted(item, get_args(expected)[0]) for item in value] if _is_list(value) else [None]
+        return None if any(item is None for item in items) else tuple(items)
+    if get_origin(expected) is dict:
+        if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+            return None
+        items = {name: _converted(item, get_args(expected)[1]) for name, item in value.items()}
+        return None if any(item is None for item in items.values()) else items
+    if expected is float:
+        return _as_float(value)
+    return value if type(value) is expected else None
+
+
+def _as_float(value: Any) -> float | None:
+    if isinstance(value, str):
+        try:
+            parts = [float(part) for part in value.split("/")]
+            number = parts[0] / parts[1] if len(parts) == 2 else parts[0]
+        except (ValueError, ZeroDivisionError):
+            return None
+        return number if len(parts) <= 2 and math.isfinite(number) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def describe_type(expected: Any) -> str:
+    """The name of a type in a user's words."""
+    if get_origin(expected) is tuple:
+        return f"a list of {describe_type(get_args(expected)[0]).split(' ', 1)[1]}s"
+    if get_origin(expected) is dict:
+        return f"a mapping to {describe_type(get_args(expected)[1]).split(' ', 1)[1]}s"
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[expected]
+
+
+def _type_name(value: Any) -> str:
+    return "list" if isinstance(value, list) else type(value).__name__

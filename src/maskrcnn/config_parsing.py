@@ -109,7 +109,7 @@ def nearest(key: str, valid: Iterable[str]) -> str:
 
 
 def convert(key: str, value: Any, expected: Any) -> Any:
-    """Return ``value`` as the bool, int, float, str, ``tuple[X, ...]`` or ``dict[str, X]`` that is ``expected``.
+    """Return ``value`` as ``expected``: bool, int, float, str, ``tuple[X, ...]`` or ``dict[str, X]``.
 
     An int is a good float; a bool is never a number; nothing else is converted, so that '10' in quotes is
     refused for an int. A float may be text such as '1/3.0' or '1e-4' (which YAML 1.1 does not take for a

@@ -1,0 +1,49 @@
+"""Which images make which batch of an epoch, and the random streams that everything drawn for them comes
+from."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Purpose(IntEnum):
+    """What a random stream is for, so that changing one choice leaves the others as they were."""
+
+    ORDER = 1
+    VIEW = 2
+    ANCHORS = 3
+    OBJECTS = 4
+    ROIS = 5
+
+
+def keyed_rng(seed: int, epoch: int, position: int, purpose: Purpose) -> np.random.Generator:
+    """Return the random stream of one sample of an epoch for one purpose.
+
+    ``position`` counts the samples of all ranks in the order of the plan, so the stream depends neither on
+    workers nor on where a run was resumed.
+    """
+    return np.random.default_rng([seed, epoch, position, purpose])
+
+
+def steps_per_epoch(upright: np.ndarray, global_batch: int) -> int:
+    """Return the number of batches that show every image, bool [n] (height > width), at least once."""
+    count = int(np.count_nonzero(upright))
+    return -(-count // global_batch) + -(-(len(upright) - count) // global_batch)
+
+
+def plan_epoch(upright: np.ndarray, global_batch: int, seed: int, epoch: int) -> np.ndarray:
+    """Return the images of every step, int64 [steps, global_batch], as indices into ``upright``.
+
+    upright: bool [n], whether the image is higher than wide. A step holds one orientation, so that its images
+    share a canvas. The images of an orientation are shuffled; its last batch is filled up with the first of
+    them again; then the batches of both orientations are mixed.
+    """
+    rng = keyed_rng(seed, epoch, 0, Purpose.ORDER)
+    batches = []
+    for orientation in (False, True):
+        order = rng.permutation(np.flatnonzero(upright == orientation))
+        steps = -(-len(order) // global_batch)
+        batches.append(np.resize(order, (steps, global_batch)))
+    return rng.permutation(np.concatenate(batches))

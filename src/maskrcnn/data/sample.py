@@ -12,7 +12,7 @@ class Sample:
     """One image and its annotated objects, in pixels of the original image.
 
     Attributes:
-        image_id: the annotation file's image id, or the line index for the TXT format.
+        image_id: the annotation file's image id, or the line number for the TXT format.
         file_name: path of the image relative to its image folder, for messages.
         jpeg: the image file's bytes, untouched (JPEG or PNG).
         height: rows of the image as stored in the file (EXIF orientation not applied).
@@ -20,7 +20,7 @@ class Sample:
         boxes: float32 [n, 4], x1, y1, x2, y2 in continuous pixel coordinates, clipped to the image.
         labels: int32 [n], 1..K.
         crowd: bool [n], regions to ignore rather than objects to find.
-        rles: n compressed COCO run-length counts of the full (height, width) mask; None where only a box is known.
+        rles: n compressed COCO run-length counts of the (height, width) mask; None where only a box is known.
     """
 
     image_id: int

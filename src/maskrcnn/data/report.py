@@ -1,0 +1,106 @@
+"""What a conversion found wrong: every bad input has a reason, is counted, and stops a strict run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from maskrcnn.errors import DataError
+
+_MOST_EXAMPLES = 3
+
+
+class Reason(Enum):
+    """Why something was left out or changed: (what is counted, what it is, whether it is a fault).
+
+    Faults stop a strict run. The others are ordinary in good data sets, or handled without loss.
+    """
+
+    MISSING_IMAGE = ("images", "the image file is missing", True)
+    UNREADABLE_IMAGE = ("images", "the image file cannot be decoded", True)
+    WRONG_SIZE = ("images", "the annotation file gives another size than the image has", True)
+    TOO_LARGE = ("images", "the image file is too large for a record", True)
+    DUPLICATE_IMAGE = ("images", "the image is listed twice; the first entry is kept", True)
+    MALFORMED = ("entries", "the entry does not have the fields it needs", True)
+    ORPHAN = ("objects", "the object belongs to an image that is not listed", True)
+    DUPLICATE_ANNOTATION = ("objects", "the annotation id is there twice; the first entry is kept", True)
+    UNKNOWN_CATEGORY = ("objects", "the category is unknown", True)
+    BAD_BOX = ("objects", "the box is no box of positive size", True)
+    OUTSIDE = ("objects", "the box lies outside the image", True)
+    BAD_MASK = ("objects", "the segmentation is unusable or covers no pixel", True)
+    NO_OBJECTS = ("images", "the image has nothing to learn: no object, or crowd regions only", False)
+    OTHER_CLASS = ("objects", "the category is not in the run's class list", False)
+    CLIPPED_BOX = ("objects", "the box was clipped to the image", False)
+    BOX_ONLY = ("objects", "there is no segmentation; the object trains boxes, not masks", False)
+
+    def __init__(self, unit: str, text: str, fault: bool) -> None:
+        self.unit = unit
+        self.text = text
+        self.fault = fault
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One bad or special input; ``where`` names the file, image or annotation and the offending value."""
+
+    reason: Reason
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason.text}"
+
+
+class SkipReport:
+    """Counts issues by reason and keeps the first few of each as examples."""
+
+    def __init__(self, strict: bool = False) -> None:
+        self._strict = strict
+        self._counts: Counter[Reason] = Counter()
+        self._examples: dict[Reason, list[str]] = {}
+
+    def add(self, issues: Iterable[Issue]) -> None:
+        """Count ``issues``.
+
+        Raises:
+            DataError: the run is strict and one of them is a fault.
+        """
+        for issue in issues:
+            if self._strict and issue.reason.fault:
+                raise DataError(
+                    f"{issue} (strict is on: correct it, or set strict to false to skip and count it)"
+                )
+            self._counts[issue.reason] += 1
+            examples = self._examples.setdefault(issue.reason, [])
+            if len(examples) < _MOST_EXAMPLES:
+                examples.append(issue.where)
+
+    def __getitem__(self, reason: Reason) -> int:
+        return self._counts[reason]
+
+    @property
+    def faults(self) -> int:
+        """Number of faults counted."""
+        return sum(n for reason, n in self._counts.items() if reason.fault)
+
+    def lines(self) -> list[str]:
+        """The report for the user: one line a reason that occurred, faults first."""
+        return [
+            f"{'skipped' if reason.fault else 'note'}: {self._counts[reason]} {reason.unit}: {reason.text} "
+            f"(e.g. {'; '.join(self._examples[reason])})"
+            for reason in Reason
+            if self._counts[reason]
+        ]
+
+    def to_json(self) -> dict[str, dict]:
+        """For the record's info file: ``{reason name: {"count", "fault", "examples"}}``."""
+        return {
+            reason.name: {
+                "count": self._counts[reason],
+                "fault": reason.fault,
+                "examples": self._examples[reason],
+            }
+            for reason in Reason
+            if self._counts[reason]
+        }

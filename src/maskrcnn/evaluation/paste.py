@@ -1,13 +1,15 @@
 """Paste the small masks of detections into the image, and encode them as COCO RLE.
 
-All arithmetic is float32, one elementwise operation after the other, in the order written here: the C++ app repeats
-it step by step and so gets the same pixels.
+All arithmetic is float32, one elementwise operation after the other, in the order written here: the C++ app
+repeats it step by step and so gets the same pixels.
 
-1. Along each axis, pixel p with its centre at p + 0.5 lies at ``u = (p + 0.5 - lo) / (hi - lo) * m - 0.5`` cells of
-   the mask. This is ``grid_sample(align_corners=False)``'s position in the box's frame.
-2. The mask is zero outside its m x m cells, so pixels with ``u <= -1`` or ``u >= m`` on either axis are zero; the
-   others lie between the cells ``i = floor(u)`` and i + 1, at ``f = u - i``.
-3. First down: ``column = a[i] + (a[i + 1] - a[i]) * f`` in y. Then across: the same in x between two columns.
+1. Along each axis, pixel p with its centre at p + 0.5 lies at ``u = (p + 0.5 - lo) / (hi - lo) * m - 0.5``
+   cells of the mask. This is ``grid_sample(align_corners=False)``'s position in the box's frame.
+2. The mask is zero outside its m x m cells, so pixels with ``u <= -1`` or ``u >= m`` on either axis are zero;
+   the others lie between the cells ``i = floor(u)`` and i + 1, at ``f = u - i``.
+3. First down: ``column = a[i] + (a[i + 1] - a[i]) * f`` in y. Then across, ``(b - a) * f + a``, in x
+between the
+   columns a and b.
 4. Foreground where the value is at least the threshold, which must be above zero.
 
 Going down first leaves the result column by column, the order in which COCO's RLE runs.
@@ -36,7 +38,7 @@ class _Axis(NamedTuple):
 
 
 def _float_axis(low: np.float32, high: np.float32, side: int, cells: int) -> _Axis:
-    """Steps 1 and 2 for the pixels 0..side-1 and a box from ``low`` to ``high``. An empty box covers nothing."""
+    """Steps 1 and 2 for the pixels 0..side-1 and a box from ``low`` to ``high``; an empty box has none."""
     extent = high - low
     if not extent > 0:
         return _Axis(0, np.zeros(0, np.int64), np.zeros(0, np.float32))
@@ -51,7 +53,7 @@ def _float_axis(low: np.float32, high: np.float32, side: int, cells: int) -> _Ax
 
 
 def _integer_axis(low: np.float32, high: np.float32, side: int, cells: int) -> _Axis:
-    """torchvision's rule: the padded mask is resized to the box grown by the padding and cut to whole pixels."""
+    """torchvision's rule: the padded mask is resized to the equally padded box, cut to whole pixels."""
     padded = cells + 2
     half_extent = (high - low) * HALF * np.float32(padded / cells)
     centre = (high + low) * HALF
@@ -104,9 +106,10 @@ def paste_masks(
     threshold: float = 0.5,
     integer_boxes: bool = False,
 ) -> np.ndarray:
-    """Paste n masks, float32 [n, m, m], at boxes float32 [n, 4] xyxy in pixels: uint8 [n, height, width] of 0 and 1.
+    """Paste n masks, float32 [n, m, m], at boxes float32 [n, 4] xyxy in pixels.
 
-    ``integer_boxes`` follows torchvision, for weights that were judged that way; it costs up to 0.07 mask AP.
+    Returns uint8 [n, height, width] of 0 and 1. ``integer_boxes`` follows torchvision, for weights that were
+    judged that way; perfect masks lose 0.07 AP by it.
     """
     pasted = np.zeros((len(masks), width, height), np.uint8)
     for image, mask, box in zip(pasted, masks, boxes):
@@ -125,7 +128,7 @@ def encode_masks(
 ) -> list[dict[str, Any]]:
     """Paste n masks as ``paste_masks`` does and return compressed COCO RLEs of size [height, width].
 
-    Only the columns a mask reaches are looked at, so the cost follows the size of the objects, not of the image.
+    Only the columns a mask reaches are looked at, so the cost follows the objects, not the image.
     """
     rles = []
     for mask, box in zip(masks, boxes):

@@ -5,6 +5,7 @@ The float32 arithmetic is elementwise and in a documented order, because the C++
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -130,4 +131,5 @@ def write_json(path: str | os.PathLike[str], value: Any, indent: int | None = No
     except OSError as error:
         raise EvaluationError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # after os.replace there is nothing left to remove
+            temporary.unlink()

@@ -1,0 +1,126 @@
+"""What eval.py, predict.py and postprocess.py do, from the command line to the files they leave."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from maskrcnn.config import Config, load_arguments, load_config
+from maskrcnn.data.classes import ClassList, without_background
+from maskrcnn.errors import CheckpointError, ConfigError, EvaluationError
+from maskrcnn.evaluation.evaluator import (
+    check_checkpoint_classes,
+    evaluate_from_config,
+    evaluation_files,
+    judge,
+)
+from maskrcnn.evaluation.ground_truth import load_ground_truth
+from maskrcnn.evaluation.inference import DetectorFunction
+from maskrcnn.evaluation.predictor import find_images, predict_from_config
+from maskrcnn.evaluation.report import class_table, coco_table, skipped_report, speed_report
+
+
+def eval_main(argv: Sequence[str], defaults: Path) -> None:
+    """Evaluate ``--checkpoint_path`` on ``--coco_root``, or on ``--ann_file`` and ``--image_dir``."""
+    cfg = load_config(argv, defaults=defaults, description="Evaluate a checkpoint: COCO boxes and masks.")
+    meta = _checkpoint_meta(cfg)
+    ann_file, _ = evaluation_files(cfg)
+    truth = load_ground_truth(ann_file)
+    classes = ClassList.from_categories(truth.categories, cfg.coco_classes, str(ann_file))
+    check_checkpoint_classes(meta.get("class_names"), classes, cfg.checkpoint_path)
+    result = evaluate_from_config(cfg, _detector(cfg, len(classes)), classes, truth)
+    print(result.report())
+    print(f"Results, figures and pictures are in {cfg.eval_output}")
+
+
+def predict_main(argv: Sequence[str], defaults: Path) -> None:
+    """Find objects with ``--checkpoint_path`` in the image files and folders named on the command line."""
+    cfg, paths = load_arguments(
+        argv,
+        defaults=defaults,
+        description="Find objects in images: pictures and predictions.json.",
+        usage="predict.py IMAGE_OR_FOLDER... --checkpoint_path FILE",
+    )
+    if not paths:
+        raise ConfigError("predict.py needs image files or folders: predict.py IMAGE_OR_FOLDER...")
+    find_images(paths)  # a misspelt path is reported before the network is built
+    meta = _checkpoint_meta(cfg)
+    names, category_ids = _classes_to_predict(cfg, meta)
+    prediction = predict_from_config(cfg, _detector(cfg, len(names)), paths, names, category_ids)
+    found = sum(len(image["detections"]) for image in prediction.images)
+    print(f"{found} detections in {len(prediction.images)} images, written to {cfg.predict_output}")
+    for text in (skipped_report(prediction.skipped), speed_report(prediction.speed)):
+        if text:
+            print(text)
+
+
+def postprocess_main(argv: Sequence[str], defaults: Path) -> None:
+    """Judge result files that something else has written, and leave the tables in acc.log."""
+    cfg, paths = load_arguments(
+        argv,
+        defaults=defaults,
+        description="Judge COCO result files: prints the tables and writes acc.log into log_dir.",
+        usage="postprocess.py BBOX_JSON [SEGM_JSON] --ann_file FILE",
+    )
+    if len(paths) not in (1, 2):
+        raise ConfigError(f"expected BBOX_JSON and perhaps SEGM_JSON, got {len(paths)} files")
+    if not (cfg.ann_file or cfg.coco_root):
+        raise ConfigError("postprocess.py needs the annotations: give --ann_file FILE or --coco_root FOLDER")
+    ann_file = cfg.ann_file or Path(cfg.coco_root) / cfg.instance_set.format(cfg.val_data_type)
+    truth = load_ground_truth(ann_file)
+    classes = ClassList.from_categories(truth.categories, cfg.coco_classes, str(ann_file))
+    records = {kind: _read_records(path) for kind, path in zip(("bbox", "segm"), paths)}
+    image_ids = [image["id"] for image in truth.images[: cfg.eval_images or None]]
+    metrics = judge(truth, records, classes, image_ids)
+    parts = [coco_table(of_kind) for of_kind in metrics.values()] + [class_table(metrics, classes.names)]
+    text = "\n\n".join(parts)
+    print(text)
+    log = Path(cfg.log_dir) / "acc.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise EvaluationError(f"cannot write {log}: {error.strerror or error}") from error
+
+
+def _checkpoint_meta(cfg: Config) -> dict[str, Any]:
+    """Metadata of the run's checkpoint, empty for one that has none."""
+    from maskrcnn.training.checkpoint import load_meta  # imports MindSpore, which takes seconds
+
+    if not cfg.checkpoint_path:
+        raise CheckpointError("no checkpoint is given: name one with --checkpoint_path FILE")
+    return load_meta(cfg.checkpoint_path)
+
+
+def _detector(cfg: Config, num_classes: int) -> DetectorFunction:
+    from maskrcnn.evaluation.detector import Detector  # imports MindSpore, which takes seconds
+
+    detector = Detector.from_config(cfg, num_classes)
+    detector.load(cfg.checkpoint_path)
+    return detector
+
+
+def _classes_to_predict(cfg: Config, meta: dict[str, Any]) -> tuple[tuple[str, ...], Sequence[int] | None]:
+    """Names and category ids: the checkpoint's own, or coco_classes, without ids, where it has none."""
+    if meta.get("class_names"):
+        return tuple(meta["class_names"]), meta.get("category_ids")
+    names = without_background(cfg.coco_classes)
+    if not names:
+        raise CheckpointError(
+            f"{cfg.checkpoint_path} does not say its class names: name them with --coco_classes"
+        )
+    return names, None
+
+
+def _read_records(path: str) -> list[dict[str, Any]]:
+    try:
+        records = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EvaluationError(f"cannot read the results {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise EvaluationError(f"the results {path} are no JSON: {error}") from error
+    if not isinstance(records, list):
+        raise EvaluationError(f"the results {path} are a {type(records).__name__}, not a list of results")
+    return records

@@ -1,0 +1,104 @@
+"""The annotations an evaluation is judged by: a COCO-format file, checked before anything is computed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskrcnn.errors import DataError
+
+IMAGE_KEYS = ("id", "file_name", "height", "width")
+ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
+CATEGORY_KEYS = ("id", "name")
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Images, annotations and categories as COCO's dictionaries, every needed key present.
+
+    ``has_masks``: whether the annotations have segmentations (all of them do, or none does).
+    ``maskless``: ids of annotations whose segmentation covers nothing; they count for boxes, not for masks.
+    """
+
+    path: Path
+    images: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
+    categories: list[dict[str, Any]]
+    has_masks: bool
+    maskless: frozenset[int]
+
+
+def load_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
+    """Read a COCO-format annotation file. Raises DataError for whatever an evaluation could not use."""
+    path = Path(path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+    except FileNotFoundError:
+        raise DataError(
+            f"there is no annotation file {path}: check ann_file, or coco_root and val_data_type"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"the annotation file {path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path} is not a COCO annotation file: it holds a {type(content).__name__}, no object"
+        )
+    images = _entries(path, content, "images", IMAGE_KEYS)
+    categories = _entries(path, content, "categories", CATEGORY_KEYS)
+    annotations = _entries(path, content, "annotations", ANNOTATION_KEYS)
+    if not annotations:
+        raise DataError(f"{path} has no annotations: there is nothing to evaluate against")
+
+    image_ids, category_ids = {i["id"] for i in images}, {c["id"] for c in categories}
+    for annotation in annotations:
+        if annotation["image_id"] not in image_ids:
+            raise DataError(
+                f"{path}: annotation {annotation['id']} belongs to image {annotation['image_id']}, "
+                "which is not listed"
+            )
+        if annotation["category_id"] not in category_ids:
+            raise DataError(
+                f"{path}: annotation {annotation['id']} has category {annotation['category_id']}, "
+                "which is not listed"
+            )
+    with_mask = sum("segmentation" in a for a in annotations)
+    if 0 < with_mask < len(annotations):
+        first = next(a["id"] for a in annotations if "segmentation" not in a)
+        raise DataError(
+            f"{path}: {len(annotations) - with_mask} of {len(annotations)} annotations have no "
+            f"'segmentation' (the first is {first}): give all of them one, or none to evaluate boxes only"
+        )
+    maskless = frozenset(a["id"] for a in annotations if with_mask and not _covers(a["segmentation"]))
+    return GroundTruth(path, images, annotations, categories, with_mask > 0, maskless)
+
+
+def _entries(path: Path, content: dict[str, Any], section: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """The list ``section`` of the file, each entry checked for ``keys`` and a unique id."""
+    entries = content.get(section)
+    if not isinstance(entries, list):
+        raise DataError(f"{path} is not a COCO instances file: it has no list '{section}'")
+    if not entries and section != "annotations":
+        raise DataError(f"{path}: the list '{section}' is empty")
+    seen = set()
+    for position, entry in enumerate(entries):
+        missing = [key for key in keys if key not in entry] if isinstance(entry, dict) else list(keys)
+        if missing:
+            has_id = isinstance(entry, dict) and "id" in entry
+            name = f"id {entry['id']}" if has_id else f"number {position + 1}"
+            raise DataError(f"{path}: the entry with {name} of '{section}' has no '{missing[0]}'")
+        if entry["id"] in seen:
+            raise DataError(f"{path}: the id {entry['id']} appears twice in '{section}'")
+        seen.add(entry["id"])
+    return entries
+
+
+def _covers(segmentation: Any) -> bool:
+    """Whether a segmentation has an RLE or at least one polygon of three points."""
+    if isinstance(segmentation, list):
+        return any(len(polygon) >= 6 for polygon in segmentation)
+    return bool(segmentation)

@@ -134,7 +134,7 @@ def encode_boxes(boxes: np.ndarray, anchors: np.ndarray, means, stds) -> np.ndar
 def mask_crop(rle_counts: bytes, height: int, width: int, box: np.ndarray, size: int = 112) -> np.ndarray:
     """Cut an object's mask out of its box: uint8 [size, size] of 0 and 1.
 
-    rle_counts: compressed COCO RLE of an image of ``height`` x ``width`` pixels.
+    rle_counts: compressed COCO RLE of all ``height`` x ``width`` pixels; records hold only such, checked.
     box: [4] x1, y1, x2, y2 in the same pixels. Cell (i, j) holds the mask at the centre of that cell of the
     box, so the crop does not depend on the size at which the image is shown. Raises DataError for a broken
     RLE.

@@ -17,24 +17,34 @@ from typing import Any
 
 import mindspore.dataset as ds
 import numpy as np
-from mindspore.mindrecord import FileWriter
 from tqdm import tqdm
 
+from maskrcnn.config import Config
 from maskrcnn.data.classes import ClassList
-from maskrcnn.data.record_info import RecordInfo, check_info, info_path, read_info, write_info
-from maskrcnn.data.record_row import SCHEMA, decode_row, encode_row, row_bytes
+from maskrcnn.data.coco import CocoSource
+from maskrcnn.data.json_stream import file_checksum
+from maskrcnn.data.record_info import RecordInfo, check_info, index_path, info_path, read_info, write_info
+from maskrcnn.data.record_row import decode_row
+from maskrcnn.data.record_writer import RecordWriter, mindspore_reason
 from maskrcnn.data.report import Issue, Reason, SkipReport
 from maskrcnn.data.sample import Sample
-from maskrcnn.data.source import Source
+from maskrcnn.data.source import Source, require_file, require_folder
+from maskrcnn.data.txt import TxtSource
 from maskrcnn.data.workspace import publish, workspace
 from maskrcnn.errors import DataError
 
-__all__ = ["ConversionReport", "RecordReader", "check_info", "convert", "decode_row", "read_info"]
+__all__ = [
+    "ConversionReport",
+    "RecordReader",
+    "check_info",
+    "convert",
+    "convert_from_config",
+    "decode_row",
+    "read_info",
+]
 
 _MIB = 1 << 20
 _LOADED_AHEAD = 4  # images a worker may be ahead of the writer
-_WRITE_ROWS = 16
-_WRITE_BYTES = 8 * _MIB
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ def convert(
             raise DataError(
                 f"{folder} has {free // _MIB} MiB free, the record needs about {total // _MIB} MiB"
             )
-        writer = _Writer(path, total, largest)
+        writer = RecordWriter(path, total, largest)
         with tqdm(total=len(source), desc=name, unit=" images", disable=not progress) as bar:
             for sample, issues in _load_in_order(source, workers):
                 report.add(issues)
@@ -114,7 +124,7 @@ def convert(
         if not writer.sizes:
             raise DataError(f"nothing to convert in {source.image_dir}: {'; '.join(report.lines())}")
         writer.finish()
-        files = (path.name, f"{path.name}.db")
+        files = (path.name, index_path(path).name)
         info = RecordInfo(
             path=folder / path.name,
             classes=classes,
@@ -124,6 +134,7 @@ def convert(
             source=source.summary(),
             report=report.to_json(),
             file_bytes={file: (partial / file).stat().st_size for file in files},
+            index_crc32=file_checksum(index_path(path))[1],
         )
         write_info(partial, info)
         publish(partial, folder, (*files, info_path(path).name))
@@ -136,6 +147,69 @@ def convert(
         seconds=time.perf_counter() - start,
         skipped=report,
     )
+
+
+def convert_from_config(cfg: Config, *, overwrite: bool = False) -> Path:
+    """The record of the run's training split: the one that is there, or else a new one.
+
+    It is called ``maskrcnn_<split or TXT file>.mindrecord`` and lies in ``mindrecord_dir``, by default in a
+    folder ``mindrecord`` beside the annotations. A finished record is used without its data set, too; where
+    the annotation file is at hand, it must be the one the record was made from.
+
+    Args:
+        cfg: the run's configuration.
+        overwrite: convert even where a finished record is there.
+
+    Raises:
+        DataError: a folder or file is missing, the record that is there was made with other classes,
+        settings or annotations, or is damaged, or ``cfg.strict`` is on and something is faulty.
+    """
+    if cfg.dataset == "coco":
+        root = Path(cfg.coco_root)
+        annotations = root / cfg.instance_set.format(cfg.train_data_type)
+        images, name = root / cfg.train_data_type, cfg.train_data_type
+    else:
+        annotations, images = Path(cfg.anno_path), Path(cfg.image_dir)
+        root, name = annotations.parent, annotations.stem
+    folder = Path(cfg.mindrecord_dir) if cfg.mindrecord_dir else root / "mindrecord"
+    settings = {"dataset": cfg.dataset, "annotation_file": annotations.name, "images": images.name}
+    path = folder / f"maskrcnn_{name}.mindrecord"
+    if info_path(path).is_file() and not overwrite:
+        _check_existing(cfg, read_info(path), settings, annotations)
+        return path
+    source: Source
+    if cfg.dataset == "coco":
+        require_folder(cfg.coco_root, "the COCO folder", "coco_root")
+        source = CocoSource(annotations, images, cfg.coco_classes)
+    else:
+        require_file(cfg.anno_path, "the TXT annotation file", "anno_path")
+        require_folder(cfg.image_dir, "the image folder", "image_dir")
+        source = TxtSource(annotations, images, cfg.coco_classes)
+    report = convert(
+        source,
+        folder,
+        name=path.stem,
+        classes=source.classes,
+        settings=settings,
+        workers=cfg.num_parallel_workers,
+        strict=cfg.strict,
+    )
+    print("\n".join(report.lines()), flush=True)
+    return path
+
+
+def _check_existing(cfg: Config, info: RecordInfo, settings: dict[str, Any], annotations: Path) -> None:
+    check_info(info, ClassList.from_names(cfg.coco_classes) if cfg.coco_classes else None, settings)
+    made_from = (info.source["annotation_bytes"], info.source["annotation_crc32"])
+    if annotations.is_file() and file_checksum(annotations) != made_from:
+        raise DataError(
+            f"{annotations} has changed since the record {info.path} was made: delete it to convert again"
+        )
+    if cfg.strict and info.faults:
+        raise DataError(
+            f"the record {info.path} was made with {info.faults} faulty inputs skipped, but strict is on: "
+            "correct them, delete it and convert again, or set strict to false"
+        )
 
 
 class RecordReader:
@@ -168,34 +242,32 @@ class RecordReader:
             return
         if min(wanted) < 0 or max(wanted) >= len(self):
             raise IndexError(f"row indices {min(wanted)}..{max(wanted)} of a record of {len(self)} rows")
-        sampler = ds.SubsetSampler(wanted)
+        # MindRecord's samplers take at most as many indices as there are rows
+        for first in range(0, len(wanted), len(self)):
+            yield from self._iter_part(wanted[first : first + len(self)])
+
+    def _iter_part(self, indices: list[int]) -> Iterator[Sample]:
+        given = 0
+        rows = None
         try:
+            sampler = ds.SubsetSampler(indices)
             dataset = ds.MindDataset(str(self.info.path), sampler=sampler, num_parallel_workers=1)
             rows = dataset.create_dict_iterator(num_epochs=1, output_numpy=True)
-        except RuntimeError as error:
+            for row in rows:
+                given += 1
+                yield decode_row(row)
+        except (RuntimeError, ValueError) as error:
             raise self._unreadable(error) from None
-        try:
-            yield from map(decode_row, self._checked(rows, len(wanted)))
         finally:
-            rows.stop()
-
-    def _checked(self, rows: Iterator[dict], expected: int) -> Iterator[dict]:
-        given = 0
-        while True:
-            try:
-                row = next(rows)
-            except StopIteration:
-                break
-            except (RuntimeError, ValueError) as error:
-                raise self._unreadable(error) from None
-            given += 1
-            yield row
-        if given != expected:
-            raise self._unreadable(f"{given} rows came instead of {expected}")
+            if rows is not None:
+                rows.stop()
+        if given != len(indices):
+            raise self._unreadable(f"{given} rows came instead of {len(indices)}")
 
     def _unreadable(self, error: object) -> DataError:
-        reason = " ".join(str(error).split())[:200]
-        return DataError(f"the record {self.info.path} cannot be read; convert again ({reason})")
+        return DataError(
+            f"the record {self.info.path} cannot be read; convert again ({mindspore_reason(error)})"
+        )
 
 
 def _load_in_order(source: Source, workers: int) -> Iterator[tuple[Sample | None, list[Issue]]]:
@@ -211,64 +283,3 @@ def _load_in_order(source: Source, workers: int) -> Iterator[tuple[Sample | None
             yield ahead.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-class _Writer:
-    """Rows to a MindRecord file in the making."""
-
-    # MindRecord reserves whole pages and the header: one page for small sets, else about 40, keeps that small
-    _ONE_PAGE = 64 * _MIB
-    _PAGES = 40
-    _LARGEST_PAGE = 256 * _MIB
-    _USUAL_PAGE = 32 * _MIB
-    _PAGE_STEP = 1 << 16
-    _HEADER_PER_PAGE = 512  # measured: 180 bytes describe a page
-    _SMALLEST_HEADER = 1 << 14
-
-    def __init__(self, path: Path, total: int, largest: int) -> None:
-        page = total if total <= self._ONE_PAGE else min(total // self._PAGES, self._USUAL_PAGE)
-        page = max(page, 2 * largest + _MIB)
-        page = min(-(-page // self._PAGE_STEP) * self._PAGE_STEP, self._LARGEST_PAGE)
-        header = self._SMALLEST_HEADER
-        while header < self._SMALLEST_HEADER + self._HEADER_PER_PAGE * (2 * total // page):
-            header *= 2
-        self._largest_row = page - self._PAGE_STEP
-        self._writer = FileWriter(str(path), 1)
-        self._writer.set_page_size(page)
-        self._writer.set_header_size(header)
-        self._writer.add_schema(SCHEMA, "Mask R-CNN samples")
-        self._rows: list[dict] = []
-        self._bytes = 0
-        self.sizes: list[tuple[int, int]] = []
-        self.objects = 0
-
-    def add(self, sample: Sample) -> bool:
-        """Append a row; False where it is larger than a page can be."""
-        row = encode_row(sample)
-        size = row_bytes(row)
-        if size > self._largest_row:
-            return False
-        self._rows.append(row)
-        self._bytes += size
-        self.sizes.append((sample.height, sample.width))
-        self.objects += len(sample.labels)
-        if len(self._rows) >= _WRITE_ROWS or self._bytes >= _WRITE_BYTES:
-            self._flush()
-        return True
-
-    def finish(self) -> None:
-        self._flush()
-        self._guarded(self._writer.commit)
-
-    def _flush(self) -> None:
-        if self._rows:
-            self._guarded(self._writer.write_raw_data, self._rows)
-        self._rows, self._bytes = [], 0
-
-    @staticmethod
-    def _guarded(write, *args) -> None:
-        try:
-            write(*args)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise DataError(f"MindRecord cannot write the record; is the disk full? ({reason})") from None

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from maskrcnn.data.classes import ClassList
+from maskrcnn.data.json_stream import file_checksum
 from maskrcnn.errors import DataError
 
 FORMAT = "maskrcnn-record"
@@ -33,6 +34,8 @@ class RecordInfo:
         source: what identifies the data set it was made from.
         report: counts, by reason, of what was left out or changed.
         file_bytes: size of each of the record's files by name.
+        index_crc32: checksum of the ``.db`` file, as a damaged index makes MindRecord's reader abort the
+        process.
     """
 
     path: Path
@@ -43,6 +46,7 @@ class RecordInfo:
     source: dict[str, Any]
     report: dict[str, dict]
     file_bytes: dict[str, int]
+    index_crc32: int
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -59,6 +63,11 @@ def info_path(path: str | Path) -> Path:
     return Path(path).with_suffix(".json")
 
 
+def index_path(path: str | Path) -> Path:
+    """``name.mindrecord.db``, which MindRecord writes beside ``name.mindrecord``."""
+    return Path(f"{path}.db")
+
+
 def write_info(folder: Path, info: RecordInfo) -> None:
     """Write the description of ``info.path`` into ``folder``."""
     content = {
@@ -73,6 +82,7 @@ def write_info(folder: Path, info: RecordInfo) -> None:
         "source": info.source,
         "report": info.report,
         "file_bytes": info.file_bytes,
+        "index_crc32": info.index_crc32,
         "sizes": info.sizes.tolist(),
     }
     info_path(folder / info.path.name).write_text(
@@ -108,6 +118,7 @@ def read_info(path: str | Path) -> RecordInfo:
                 source=content["source"],
                 report=content["report"],
                 file_bytes=content["file_bytes"],
+                index_crc32=content["index_crc32"],
             )
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{description} is damaged or describes no record ({error}): {_REMEDY}") from None
@@ -123,6 +134,10 @@ def read_info(path: str | Path) -> RecordInfo:
         if found != expected:
             state = "is missing" if found is None else f"has {found} bytes instead of {expected}"
             raise DataError(f"the record {path} is damaged: {file} {state}; {_REMEDY}")
+    if file_checksum(index_path(path))[1] != info.index_crc32:
+        raise DataError(
+            f"the record {path} is damaged: the index {index_path(path).name} has changed; {_REMEDY}"
+        )
     return info
 
 

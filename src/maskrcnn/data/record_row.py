@@ -9,9 +9,11 @@ import numpy as np
 from maskrcnn.data.sample import Sample
 from maskrcnn.errors import DataError
 
+# All columns are arrays or bytes: MindRecord keeps single numbers and strings in pages of their own, where
+# damage makes its reader abort the process instead of raising an error.
 SCHEMA = {
-    "image_id": {"type": "int64"},
-    "file_name": {"type": "string"},
+    "image_id": {"type": "int64", "shape": [1]},
+    "file_name": {"type": "bytes"},
     "image": {"type": "bytes"},
     "size": {"type": "int32", "shape": [2]},  # height, width
     "boxes": {"type": "float32", "shape": [-1, 4]},
@@ -19,7 +21,7 @@ SCHEMA = {
     "crowd": {"type": "int32", "shape": [-1]},
     "rle_sizes": {"type": "int32", "shape": [-1]},  # bytes of each object's RLE in rles, -1 where it has none
     "rles": {"type": "bytes"},
-    "checksum": {"type": "int64"},
+    "checksum": {"type": "int64", "shape": [1]},
 }
 _NO_RLE = -1
 
@@ -27,8 +29,8 @@ _NO_RLE = -1
 def encode_row(sample: Sample) -> dict[str, object]:
     """The columns of ``sample``, with a checksum, as MindRecord reads damaged blocks without complaint."""
     row: dict[str, object] = {
-        "image_id": sample.image_id,
-        "file_name": sample.file_name,
+        "image_id": np.array([sample.image_id], np.int64),
+        "file_name": sample.file_name.encode(),
         "image": sample.jpeg,
         "size": np.array([sample.height, sample.width], np.int32),
         "boxes": np.ascontiguousarray(sample.boxes, np.float32),
@@ -37,7 +39,7 @@ def encode_row(sample: Sample) -> dict[str, object]:
         "rle_sizes": np.array([_NO_RLE if rle is None else len(rle) for rle in sample.rles], np.int32),
         "rles": b"".join(rle for rle in sample.rles if rle is not None),
     }
-    row["checksum"] = _checksum(row)
+    row["checksum"] = np.array([_checksum(row)], np.int64)
     return row
 
 
@@ -53,27 +55,17 @@ def decode_row(row: dict[str, np.ndarray]) -> Sample:
         DataError: the checksum does not fit.
     """
     sizes = row["rle_sizes"]
-    plain = {
-        "image_id": int(row["image_id"]),
-        "file_name": str(row["file_name"]),
-        "image": row["image"].tobytes(),
-        "size": row["size"],
-        "boxes": row["boxes"],
-        "labels": row["labels"],
-        "crowd": row["crowd"],
-        "rle_sizes": sizes,
-        # an empty column comes back as one zero byte
-        "rles": row["rles"].tobytes()[: int(sizes.clip(0).sum())],
-    }
-    if _checksum(plain) != int(row["checksum"]):
-        raise DataError(
-            f"the record is damaged at image {plain['image_id']} ({plain['file_name']}): convert again"
-        )
     ends = np.cumsum(sizes.clip(0)).tolist()
+    plain = dict(row)
+    for name in ("file_name", "image", "rles"):
+        plain[name] = row[name].tobytes()
+    plain["rles"] = plain["rles"][: ends[-1]]  # an empty column comes back as one zero byte
+    if _checksum(plain) != row["checksum"].item():
+        raise DataError(f"the record is damaged at image {row['image_id'].item()}: convert it again")
     rles = plain["rles"]
     return Sample(
-        image_id=plain["image_id"],
-        file_name=plain["file_name"],
+        image_id=row["image_id"].item(),
+        file_name=plain["file_name"].decode(),
         jpeg=plain["image"],
         height=int(row["size"][0]),
         width=int(row["size"][1]),
@@ -85,7 +77,7 @@ def decode_row(row: dict[str, np.ndarray]) -> Sample:
 
 
 def _checksum(row: dict[str, object]) -> int:
-    crc = zlib.crc32(f"{row['image_id']}\0{row['file_name']}\0".encode())
-    for name in ("size", "boxes", "labels", "crowd", "rle_sizes"):
+    crc = zlib.crc32(row["file_name"])
+    for name in ("image_id", "size", "boxes", "labels", "crowd", "rle_sizes"):
         crc = zlib.crc32(np.ascontiguousarray(row[name]), crc)
     return zlib.crc32(row["image"], zlib.crc32(row["rles"], crc))

@@ -1,0 +1,358 @@
+"""Mask R-CNN: He et al., section 3, with a ResNet-FPN backbone, as one static graph.
+
+Every shape is fixed: ground truth, proposals and detections fill slots, and masks say which slots count. An image without
+objects, an image of only crowd regions and a result without detections are therefore ordinary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mindspore as ms
+from mindspore import Tensor, nn, ops
+
+from maskrcnn.models.box_head import BoxHead
+from maskrcnn.models.fpn import FPN
+from maskrcnn.models.mask_head import MaskHead
+from maskrcnn.models.resnet import ResNet
+from maskrcnn.models.rpn import RPN, ProposalSettings
+from maskrcnn.ops.masks import mask_coverage
+from maskrcnn.ops.roi_align import feature_table, roi_align
+from maskrcnn.ops.sampling import match_rois, sample_rois
+
+LOSS_NAMES = ("rpn_cls_loss", "rpn_reg_loss", "rcnn_cls_loss", "rcnn_reg_loss", "rcnn_mask_loss")
+
+
+class RoISettings:
+    """How RoIs are pooled, and how they are drawn in training.
+
+    Args:
+        box_size, mask_size, sampling, aligned, strides, finest_scale: see ``ops/roi_align.py``.
+        positive_iou, negative_iou, crowd_ioa: see ``ops/sampling.py``.
+        num_positive, num_total: RoIs drawn from an image; num_mask: how many of its positives reach the mask head.
+        mask_target_size: cells along each side of a mask target.
+    """
+
+    def __init__(
+        self,
+        box_size: int = 7,
+        mask_size: int = 14,
+        sampling: int = 2,
+        aligned: bool = True,
+        strides: Sequence[int] = (4, 8, 16, 32),
+        finest_scale: float = 56.0,
+        positive_iou: float = 0.5,
+        negative_iou: float = 0.5,
+        crowd_ioa: float = 0.7,
+        num_positive: int = 128,
+        num_total: int = 512,
+        num_mask: int = 64,
+        mask_target_size: int = 28,
+    ) -> None:
+        self.box_size = box_size
+        self.mask_size = mask_size
+        self.sampling = sampling
+        self.aligned = aligned
+        self.strides = tuple(strides)
+        self.finest_scale = finest_scale
+        self.positive_iou = positive_iou
+        self.negative_iou = negative_iou
+        self.crowd_ioa = crowd_ioa
+        self.num_positive = num_positive
+        self.num_total = num_total
+        self.num_mask = min(num_mask, num_positive)
+        self.mask_target_size = mask_target_size
+
+
+class DetectionSettings:
+    """What becomes a detection: see ``BoxHead.detect``."""
+
+    def __init__(
+        self, score_thr: float = 0.05, iou_thr: float = 0.5, nms_pre: int = 2000, max_per_img: int = 100
+    ) -> None:
+        self.score_thr = score_thr
+        self.iou_thr = iou_thr
+        self.nms_pre = nms_pre
+        self.max_per_img = max_per_img
+
+
+class MaskRCNN(nn.Cell):
+    """Backbone, FPN, RPN, box head and mask head.
+
+    In training mode (``set_train()``) it maps a batch to its losses, see ``losses``; otherwise to detections, see
+    ``detect``. All sizes follow from the arguments, one compiled graph for each canvas.
+
+    Args:
+        backbone, fpn, rpn, box_head, mask_head: the parts.
+        roi, detection: settings of what lies between them.
+        pixel_mean, pixel_std: of the RGB channels, 0..255.
+        loss_weights: factors of the five losses, in the order of ``LOSS_NAMES``.
+    """
+
+    def __init__(
+        self,
+        backbone: ResNet,
+        fpn: FPN,
+        rpn: RPN,
+        box_head: BoxHead,
+        mask_head: MaskHead,
+        roi: RoISettings,
+        detection: DetectionSettings,
+        pixel_mean: Sequence[float] = (123.675, 116.28, 103.53),
+        pixel_std: Sequence[float] = (58.395, 57.12, 57.375),
+        loss_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.fpn = fpn
+        self.rpn = rpn
+        self.box_head = box_head
+        self.mask_head = mask_head
+        self.roi = roi
+        self.detection = detection
+        self.mean = Tensor(pixel_mean, ms.float32).reshape((1, 3, 1, 1))
+        self.std = Tensor(pixel_std, ms.float32).reshape((1, 3, 1, 1))
+        self.loss_weights = tuple(loss_weights)
+
+    @classmethod
+    def from_config(cls, cfg, num_classes: int) -> MaskRCNN:
+        """Build the network of a configuration.
+
+        Args:
+            cfg: a ``maskrcnn.config.Config``.
+            num_classes: with the background.
+        """
+        backbone = ResNet(cfg.backbone, cfg.norm, cfg.freeze_at, cfg.stride_in_1x1)
+        channels = cfg.fpn_out_channels
+        rpn = RPN(
+            channels,
+            cfg.rpn_feat_channels,
+            cfg.anchor_scales,
+            cfg.anchor_ratios,
+            cfg.anchor_strides,
+            ProposalSettings(
+                cfg.rpn_proposal_nms_pre,
+                cfg.rpn_proposal_nms_post,
+                cfg.rpn_proposal_max_num,
+                cfg.rpn_proposal_nms_thr,
+                cfg.rpn_proposal_min_bbox_size,
+            ),
+            ProposalSettings(
+                cfg.rpn_nms_pre, cfg.rpn_nms_post, cfg.rpn_max_num, cfg.rpn_nms_thr, cfg.rpn_min_bbox_min_size
+            ),
+            cfg.rpn_target_means,
+            cfg.rpn_target_stds,
+            cfg.rpn_smooth_l1_beta,
+            cfg.anchor_rounding,
+        )
+        box_head = BoxHead(
+            channels,
+            cfg.roi_layer["out_size"],
+            cfg.rcnn_fc_out_channels,
+            cfg.rcnn_num_layers,
+            num_classes,
+            cfg.rcnn_target_means,
+            cfg.rcnn_target_stds,
+            cfg.rcnn_smooth_l1_beta,
+        )
+        mask_head = MaskHead(channels, cfg.rcnn_mask_out_channels, cfg.rcnn_mask_num_layers, num_classes)
+        roi = RoISettings(
+            cfg.roi_layer["out_size"],
+            cfg.roi_layer["mask_out_size"],
+            cfg.roi_layer["sample_num"],
+            cfg.roi_aligned,
+            cfg.roi_align_featmap_strides,
+            cfg.roi_align_finest_scale,
+            cfg.pos_iou_thr_stage2,
+            cfg.neg_iou_thr_stage2,
+            cfg.crowd_iou_thr,
+            cfg.num_expected_pos_stage2,
+            cfg.num_expected_total_stage2,
+            cfg.mask_roi_num,
+            cfg.mask_shape[0],
+        )
+        detection = DetectionSettings(
+            cfg.test_score_thr, cfg.test_iou_thr, cfg.test_nms_pre, cfg.test_max_per_img
+        )
+        weights = (
+            cfg.rpn_loss_cls_weight,
+            cfg.rpn_loss_reg_weight,
+            cfg.rcnn_loss_cls_weight,
+            cfg.rcnn_loss_reg_weight,
+            cfg.rcnn_loss_mask_fb_weight,
+        )
+        fpn = FPN(backbone.out_channels, channels)
+        return cls(
+            backbone,
+            fpn,
+            rpn,
+            box_head,
+            mask_head,
+            roi,
+            detection,
+            cfg.pixel_mean,
+            cfg.pixel_std,
+            weights,
+        )
+
+    def construct(self, image: Tensor, image_shape: Tensor, *ground_truth: Tensor) -> tuple[Tensor, ...]:
+        """Images alone to detections, images with ground truth to losses."""
+        if self.training:
+            return self.losses(image, image_shape, *ground_truth)
+        return self.detect(image, image_shape)
+
+    def features(self, image: Tensor, image_shape: Tensor) -> tuple[Tensor, ...]:
+        """P2..P6 of uint8 RGB images [N,H,W,3]; the padding is zero after the normalisation, as elsewhere."""
+        _, height, width, _ = image.shape
+        x = (image.astype(ms.float32).transpose((0, 3, 1, 2)) - self.mean) / self.std
+        row = ops.arange(0, height, dtype=ms.float32).reshape((1, 1, height, 1))
+        column = ops.arange(0, width, dtype=ms.float32).reshape((1, 1, 1, width))
+        inside = ops.logical_and(
+            row < image_shape[:, 0].reshape((-1, 1, 1, 1)), column < image_shape[:, 1].reshape((-1, 1, 1, 1))
+        )
+        return self.fpn(*self.backbone(x * inside.astype(ms.float32)))
+
+    def losses(
+        self,
+        image: Tensor,
+        image_shape: Tensor,
+        gt_boxes: Tensor,
+        gt_labels: Tensor,
+        gt_masks: Tensor,
+        gt_has_mask: Tensor,
+        anchor_index: Tensor,
+        anchor_label: Tensor,
+        anchor_target: Tensor,
+        roi_key: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """L = L_cls + L_box + L_mask and the RPN's two (section 3), weighted, in the order of ``LOSS_NAMES``.
+
+        Args:
+            image: uint8 [N,H,W,3]; image_shape: float32 [N,2]; the rest is ``data/loader.Batch``.
+
+        Returns:
+            five float32 scalars.
+        """
+        features = self.features(image, image_shape)
+        shapes = [(f.shape[2], f.shape[3]) for f in features]
+        tables = [feature_table(features, i) for i in range(image.shape[0])]
+
+        rpn_cls, rpn_reg = self.rpn.loss(tables, shapes, anchor_index, anchor_label, anchor_target)
+
+        proposals, _, proposal_valid = self.rpn.propose(
+            [ops.stop_gradient(f) for f in features], image_shape
+        )
+        rois, labels, valid, matched_boxes = [], [], [], []
+        box_features, mask_features, mask_targets, mask_counted = [], [], [], []
+        for i in range(image.shape[0]):
+            sample = self.sample(proposals[i], proposal_valid[i], gt_boxes[i], gt_labels[i], roi_key[i])
+            boxes, label, counted, matched = sample
+            rois.append(boxes)
+            labels.append(label)
+            valid.append(counted)
+            matched_boxes.append(ops.gather(gt_boxes[i], matched, 0))
+            box_features.append(self.pool(tables[i], shapes, boxes, self.roi.box_size))
+
+            # Positives come first, so the first slots are all that the mask head needs.
+            slots = min(self.roi.num_mask, boxes.shape[0])
+            boxes, label, matched = boxes[:slots], label[:slots], matched[:slots]
+            mask_features.append(self.pool(tables[i], shapes, boxes, self.roi.mask_size))
+            crops = ops.gather(gt_masks[i], matched, 0).astype(ms.float32)
+            frames = ops.gather(gt_boxes[i], matched, 0)
+            coverage = mask_coverage(crops, frames, boxes, self.roi.mask_target_size)
+            mask_targets.append((coverage >= 0.5).astype(ms.float32))
+            has_mask = ops.gather(gt_has_mask[i], matched, 0)
+            mask_counted.append((label > 0).astype(ms.float32) * has_mask)
+
+        label = ops.concat(labels, 0)
+        logits, deltas = self.box_head(ops.concat(box_features, 0))
+        rcnn_cls, rcnn_reg = self.box_head.loss(
+            logits,
+            deltas,
+            ops.concat(rois, 0),
+            label,
+            ops.concat(valid, 0),
+            ops.concat(matched_boxes, 0),
+        )
+        slots = mask_counted[0].shape[0]
+        mask_label = ops.concat([one[:slots] for one in labels], 0)
+        mask_logits = self.mask_head(ops.concat(mask_features, 0), mask_label)
+        rcnn_mask = self.mask_head.loss(
+            mask_logits, ops.stop_gradient(ops.concat(mask_targets, 0)), ops.concat(mask_counted, 0)
+        )
+        w = self.loss_weights
+        return rpn_cls * w[0], rpn_reg * w[1], rcnn_cls * w[2], rcnn_reg * w[3], rcnn_mask * w[4]
+
+    def sample(
+        self, proposals: Tensor, proposal_valid: Tensor, gt_boxes: Tensor, gt_labels: Tensor, keys: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Draw an image's RoIs from its proposals and ground truth, positives first.
+
+        Returns:
+            boxes float32 [S,4], labels int32 [S] (0 background), valid bool [S], matched ground truth int32 [S].
+        """
+        candidates = ops.concat((proposals, gt_boxes), 0)
+        candidate_valid = ops.concat((proposal_valid, gt_labels > 0), 0)
+        matched, foreground, background = match_rois(
+            candidates,
+            candidate_valid,
+            gt_boxes,
+            gt_labels,
+            self.roi.positive_iou,
+            self.roi.negative_iou,
+            self.roi.crowd_ioa,
+        )
+        index, positive, valid = sample_rois(
+            foreground, background, keys[: candidates.shape[0]], self.roi.num_positive, self.roi.num_total
+        )
+        matched = ops.gather(matched, index, 0)
+        label = ops.where(positive, ops.gather(gt_labels, matched, 0), ops.zeros_like(matched))
+        return ops.stop_gradient(ops.gather(candidates, index, 0)), label, valid, matched
+
+    def pool(self, table: Tensor, shapes: Sequence[tuple[int, int]], boxes: Tensor, size: int) -> Tensor:
+        """RoIAlign of one image's boxes [R,4] on P2..P5: [R, size*size, C]."""
+        levels = len(self.roi.strides)
+        return roi_align(
+            table,
+            shapes[:levels],
+            self.roi.strides,
+            boxes,
+            size,
+            self.roi.sampling,
+            self.roi.aligned,
+            self.roi.finest_scale,
+        )
+
+    def detect(self, image: Tensor, image_shape: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Boxes first, masks for the detected boxes only (section 3.1, Inference).
+
+        Args:
+            image: uint8 [N,H,W,3]; image_shape: float32 [N,2].
+
+        Returns:
+            boxes float32 [N,D,4] in pixels of the canvas, scores float32 [N,D], labels int32 [N,D], valid bool [N,D],
+            masks float32 [N,D,28,28], probabilities of the own class.
+        """
+        features = self.features(image, image_shape)
+        shapes = [(f.shape[2], f.shape[3]) for f in features]
+        proposals, _, proposal_valid = self.rpn.propose(features, image_shape)
+        extent = max(image.shape[1], image.shape[2])
+        found = []
+        for i in range(image.shape[0]):
+            table = feature_table(features[: len(self.roi.strides)], i)
+            logits, deltas = self.box_head(self.pool(table, shapes, proposals[i], self.roi.box_size))
+            boxes, scores, labels, valid = self.box_head.detect(
+                logits,
+                deltas,
+                proposals[i],
+                proposal_valid[i],
+                image_shape[i],
+                extent,
+                self.detection.score_thr,
+                self.detection.iou_thr,
+                self.detection.nms_pre,
+                self.detection.max_per_img,
+            )
+            masks = self.mask_head(self.pool(table, shapes, boxes, self.roi.mask_size), labels)
+            found.append((boxes, scores, labels, valid, ops.sigmoid(masks)))
+        return tuple(ops.stack([one[k] for one in found], 0) for k in range(5))

@@ -1,0 +1,199 @@
+"""A Trainer from a configuration: device, data, network, optimizer, weights to start from."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from maskrcnn import __version__
+from maskrcnn.config import Config
+from maskrcnn.data.classes import ClassList
+from maskrcnn.data.loader import TrainLoader
+from maskrcnn.data.record_info import read_info
+from maskrcnn.errors import CheckpointError, ConfigError, TrainingError
+from maskrcnn.models.mask_rcnn import MaskRCNN
+from maskrcnn.training.checkpoint import CheckpointFolder
+from maskrcnn.training.logs import TrainLog
+from maskrcnn.training.optimizer import LossScale, MomentumSGD
+from maskrcnn.training.schedule import LearningRate
+from maskrcnn.training.step import TrainStep
+from maskrcnn.training.trainer import Plan, Trainer
+from maskrcnn.training.weights import load_pretrained
+
+
+def build_trainer(
+    cfg: Config, record: Path, checkpoints: CheckpointFolder | None, rank: int = 0, world: int = 1
+) -> Trainer:
+    """Everything that a run needs, with the weights it starts or continues from loaded.
+
+    ``record`` is the training data; ``rank`` of ``world`` processes is this one. Raises MaskRCNNError.
+    """
+    set_device(cfg.device_target, cfg.device_id)
+    ms.set_seed(cfg.seed)  # the initial weights; all other randomness is keyed by the loader
+    classes = read_info(record).classes
+    loader = TrainLoader.from_config(cfg, record, rank, world)
+    network = mixed_precision(MaskRCNN.from_config(cfg, len(classes) + 1), cfg)
+    network.set_train()
+    loss_scale = LossScale.from_setting(cfg.loss_scale)
+    optimizer = MomentumSGD(
+        network.trainable_params(), cfg.momentum, cfg.weight_decay, cfg.weight_decay_norm_bias
+    )
+    step = TrainStep(
+        network,
+        optimizer,
+        clip_grad_norm=cfg.clip_grad_norm,
+        scaled=not loss_scale.fixed or loss_scale.value != 1.0,
+        skip_overflow=not loss_scale.fixed,
+    )
+    trainer = Trainer(
+        step,
+        loader,
+        LearningRate.from_config(cfg, loader.steps_per_epoch, world),
+        plan_of(cfg, loader.steps_per_epoch),
+        identity={
+            "seed": cfg.seed,
+            "steps_per_epoch": loader.steps_per_epoch,
+            "batch_size": cfg.batch_size,
+            "world": world,
+            "class_names": list(classes.names),
+        },
+        log=lambda resumed_at: TrainLog(cfg.log_dir, rank, resumed_at),
+        loss_scale=loss_scale,
+        checkpoints=checkpoints,
+        evaluate=evaluation(cfg, classes) if cfg.eval_interval_epochs else None,
+        info={"config": cfg.to_dict(), "category_ids": list(classes.category_ids)},
+    )
+    start_weights(trainer, network, cfg, checkpoints)
+    write_run_info(cfg)
+    return trainer
+
+
+def start_weights(
+    trainer: Trainer, network: nn.Cell, cfg: Config, checkpoints: CheckpointFolder | None
+) -> None:
+    """Continue from ``resume`` if there is something to continue, else start from ``pre_trained``."""
+    path = Path(cfg.resume) if cfg.resume else None
+    if cfg.resume == "auto":
+        path = checkpoints.newest() if checkpoints else None
+        if path is None:
+            print(f"resume auto: no checkpoint in {cfg.save_checkpoint_path} yet, starting anew", flush=True)
+    if path is not None:
+        trainer.resume(path)
+    elif cfg.pre_trained:
+        print("\n".join(load_pretrained(network, cfg.pre_trained).lines()), flush=True)
+
+
+def set_device(target: str, device_id: int) -> None:
+    """Static graphs on the device; ConfigError if it is not there."""
+    ms.set_context(mode=ms.GRAPH_MODE)
+    try:
+        ms.set_device(target, device_id)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"device_target is {target}, device_id {device_id}: not available ({reason})"
+        ) from error
+
+
+def mixed_precision(network: MaskRCNN, cfg: Config) -> MaskRCNN:
+    """Half precision in the backbone and the pyramid, where nearly all the time goes; O2 keeps norms in
+    float32.
+
+    Box coordinates need more than the 11 bits of float16, so what computes with them stays float32.
+    """
+    if cfg.mixed_precision == "O0":
+        return network
+    if cfg.device_target == "CPU":
+        print(f"mixed_precision {cfg.mixed_precision} is slower than O0 on a CPU: for tests only", flush=True)
+    for name in ("backbone", "fpn"):
+        part = ms.amp.auto_mixed_precision(getattr(network, name), cfg.mixed_precision)
+        network._cells[name] = part  # not setattr, which would rename the parameters
+    return network
+
+
+def plan_of(cfg: Config, steps_per_epoch: int) -> Plan:
+    """Intervals in steps; at least one step lies between two checkpoints."""
+    save_steps = cfg.save_checkpoint_steps or max(round(cfg.save_checkpoint_epochs * steps_per_epoch), 1)
+    return Plan(cfg.epoch_size, cfg.max_steps, save_steps, cfg.eval_interval_epochs, cfg.log_interval)
+
+
+def checkpoint_folder(cfg: Config) -> CheckpointFolder | None:
+    """The folder of the run's checkpoints; None if it saves none."""
+    if not cfg.save_checkpoint:
+        if cfg.eval_interval_epochs:
+            raise ConfigError("eval_interval_epochs needs checkpoints: set save_checkpoint to true")
+        return None
+    return CheckpointFolder(cfg.save_checkpoint_path, cfg.keep_checkpoint_max)
+
+
+def check_folders(cfg: Config, checkpoints: CheckpointFolder | None) -> None:
+    """Refuse what could only fail later: folders that cannot be written, files that are not there.
+
+    A new run does not mix its checkpoints with those of an earlier one. Raises MaskRCNNError.
+    """
+    for key in ("pre_trained", "resume"):
+        path = getattr(cfg, key)
+        if path and path != "auto" and not Path(path).is_file():
+            raise CheckpointError(f"{key} {path} does not exist")
+    try:
+        Path(cfg.log_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(
+            f"log_dir {cfg.log_dir} cannot be made: {error.strerror}; choose another"
+        ) from error
+    if not os.access(cfg.log_dir, os.W_OK):
+        raise TrainingError(f"log_dir {cfg.log_dir} cannot be written; choose another")
+    if checkpoints:
+        checkpoints.prepare()
+        if checkpoints.listed() and not cfg.resume:
+            raise CheckpointError(
+                f"{cfg.save_checkpoint_path} holds the checkpoints of an earlier run "
+                f"(newest {checkpoints.listed()[-1].name}): continue it with --resume auto, "
+                "or choose another save_checkpoint_path"
+            )
+
+
+def evaluation(cfg: Config, classes: ClassList) -> Callable[[Path], dict[str, float]]:
+    """A function from a checkpoint to its figures on the evaluation data, which is read once."""
+    from maskrcnn.evaluation.detector import Detector
+    from maskrcnn.evaluation.evaluator import evaluate_from_config, evaluation_files
+    from maskrcnn.evaluation.ground_truth import load_ground_truth
+
+    truth = load_ground_truth(evaluation_files(cfg)[0])
+    detectors = []  # made at the first evaluation, then reused: it is compiled only once
+
+    def evaluate(checkpoint: Path) -> dict[str, float]:
+        if not detectors:
+            detectors.append(Detector.from_config(cfg, len(classes)))
+        detectors[0].load(checkpoint)
+        return evaluate_from_config(cfg, detectors[0], classes, truth).summary()
+
+    return evaluate
+
+
+def write_run_info(cfg: Config) -> None:
+    """The settings and the versions of the run, as run.json in the log folder."""
+    info = {
+        "versions": {
+            "maskrcnn": __version__,
+            "mindspore": ms.__version__,
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+        },
+        "config": cfg.to_dict(),
+    }
+    path = Path(cfg.log_dir) / "run.json"
+    try:
+        path.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise TrainingError(f"cannot write {path}: {error.strerror}") from error

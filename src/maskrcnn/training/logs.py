@@ -1,0 +1,188 @@
+"""What a run leaves in its log folder: the loss log of the original format, metrics as JSON lines,
+TensorBoard.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import shutil
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import TextIO
+
+import numpy as np
+
+from maskrcnn.errors import TrainingError
+from maskrcnn.models.mask_rcnn import LOSS_NAMES
+
+EVENTS = "tensorboard"
+LOSS_LINE = re.compile(r"epoch:(\d+) step:(\d+) ,.*total_loss:\S+")
+
+
+def named_losses(losses: np.ndarray) -> dict[str, float]:
+    """The seven losses and their total, in the order of the log, from the five that the step returns."""
+    values = [float(loss) for loss in losses]
+    parts = {"rpn_loss": sum(values[:2]), "rcnn_loss": sum(values[2:])}
+    return {**parts, **dict(zip(LOSS_NAMES, values)), "total_loss": sum(values)}
+
+
+def loss_line(epoch: int, step: int, losses: dict[str, float]) -> str:
+    """One line of loss_{rank}.log; ``epoch`` and ``step`` (within the epoch) count from 1."""
+    return f"epoch:{epoch} step:{step} ," + ", ".join(f"{name}:{value:.5f}" for name, value in losses.items())
+
+
+class TrainLog:
+    """Writes ``loss_{rank}.log`` and, on rank 0, ``metrics.jsonl`` and TensorBoard events if that is
+    installed.
+
+    A new run sets the files of an earlier one aside as ``*.previous``; a resumed run cuts off what was
+    written after the checkpoint, so that the files read as if there had been no interruption.
+    """
+
+    def __init__(
+        self, folder: str | Path, rank: int = 0, resumed_at: tuple[int, int, int] | None = None
+    ) -> None:
+        """``resumed_at`` is the checkpoint's (epoch, step in the epoch, global step); None starts anew."""
+        self.folder = Path(folder)
+        loss_file, metrics_file = self.folder / f"loss_{rank}.log", self.folder / "metrics.jsonl"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if resumed_at is None:
+                _set_aside(loss_file)
+                if rank == 0:
+                    _set_aside(metrics_file)
+                    _set_aside(self.folder / EVENTS)
+            else:
+                epoch, step, global_step = resumed_at
+                _keep_lines(loss_file, lambda line: _position(line) <= (epoch, step))
+                if rank == 0:
+                    _keep_lines(metrics_file, lambda line: _global_step(line) <= global_step)
+            self._loss: TextIO = open(loss_file, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
+            self._metrics: TextIO | None = None
+            if rank == 0:
+                self._metrics = open(metrics_file, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise TrainingError(
+                f"log_dir {self.folder} cannot be written: {error.strerror}; choose another"
+            ) from error
+        self._events = _event_writer(self.folder, resumed_at) if rank == 0 else None
+
+    def losses(self, epoch: int, step: int, global_step: int, losses: dict[str, float], extra: dict) -> None:
+        """Log the losses at a position (all count from 1); ``extra`` figures go to metrics.jsonl only."""
+        self._write(self._loss, loss_line(epoch, step, losses))
+        self.metrics({"epoch": epoch, "step": step, "global_step": global_step, **losses, **extra})
+
+    def metrics(self, record: dict) -> None:
+        """Append a record with a ``global_step`` to metrics.jsonl and its numbers to TensorBoard."""
+        if self._metrics is not None:
+            self._write(self._metrics, json.dumps(record))
+        if self._events is not None:
+            for name, value in record.items():
+                if isinstance(value, float):
+                    self._events.add_scalar(name, value, record["global_step"])
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in (self._loss, self._metrics, self._events):
+            if file is not None:
+                file.close()
+
+    def _write(self, file: TextIO, line: str) -> None:
+        try:
+            file.write(line + "\n")
+        except OSError as error:
+            raise TrainingError(f"cannot write {file.name}: {error.strerror}") from error
+
+
+def _event_writer(folder: Path, resumed_at: tuple[int, int, int] | None):
+    """A TensorBoard SummaryWriter from tensorboardX or torch, None if neither is installed."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return None
+    return SummaryWriter(str(folder / EVENTS), purge_step=resumed_at[2] + 1 if resumed_at else None)
+
+
+def _set_aside(path: Path) -> None:
+    """Rename a file or folder of an earlier run to ``*.previous``, in place of what had that name."""
+    if not path.exists():
+        return
+    previous = path.with_name(path.name + ".previous")
+    if previous.is_dir():
+        shutil.rmtree(previous)
+    path.replace(previous)
+
+
+def _keep_lines(file: Path, wanted: Callable[[str], bool]) -> None:
+    """Rewrite ``file`` with the wanted lines only; ``wanted`` raises ValueError for a half-written one."""
+    if not file.exists():
+        return
+    kept = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            if wanted(line):
+                kept.append(line + "\n")
+        except ValueError:
+            continue
+    temporary = file.with_name(file.name + ".tmp")
+    temporary.write_text("".join(kept), encoding="utf-8")
+    temporary.replace(file)
+
+
+def _position(line: str) -> tuple[int, int]:
+    match = LOSS_LINE.fullmatch(line)
+    if match is None:
+        raise ValueError(line)
+    return int(match[1]), int(match[2])
+
+
+def _global_step(line: str) -> int:
+    return json.loads(line)["global_step"]
+
+
+class Progress:
+    """Speed over the last steps, from which the time left follows; medians, so that a compilation does not
+    count.
+    """
+
+    WINDOW = 50
+
+    def __init__(self) -> None:
+        self._steps: deque[tuple[float, float]] = deque(
+            maxlen=self.WINDOW
+        )  # seconds: waiting for data, in all
+
+    def add(self, waited: float, total: float) -> None:
+        """Take note of a step that took ``total`` seconds, ``waited`` of which for its batch."""
+        self._steps.append((waited, total))
+
+    def figures(self, images: int) -> dict[str, float]:
+        """Seconds a step, images a second, share of time spent waiting for data, and peak memory in GiB."""
+        seconds = median(total for _, total in self._steps)
+        waited = median(waited for waited, _ in self._steps)
+        return {
+            "step_seconds": round(seconds, 4),
+            "images_per_second": round(images / seconds, 3),
+            "data_wait": round(waited / seconds, 4),
+            "memory_gib": round(peak_memory() / 2**30, 3),
+        }
+
+
+def peak_memory() -> int:
+    """Largest resident size of this process so far, bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def duration(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

@@ -1,0 +1,114 @@
+"""Stochastic gradient descent with momentum as one small Cell, and the loss scale that fp16 needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mindspore as ms
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+
+from maskrcnn.errors import TrainingError
+
+MOMENT_PREFIX = "moments."  # as nn.Momentum names them, so other MindSpore tools know them in a checkpoint
+
+
+def is_norm_or_bias(parameter: Parameter) -> bool:
+    """True for what is usually left out of weight decay: the scale and shift of norms, and every bias.
+
+    They are the parameters with one dimension; weights of convolutions and dense layers have at least two.
+    """
+    return parameter.ndim <= 1
+
+
+class MomentumSGD(nn.Cell):
+    """``g += decay * w``, ``v = momentum * v + g``, ``w -= lr * v``: PyTorch's SGD, in place.
+
+    The rate is an input of every call, so a schedule costs no recompilation and the state is the
+    ``moments.*`` parameters alone.
+    """
+
+    def __init__(
+        self, parameters: list[Parameter], momentum: float, weight_decay: float, decay_norm_bias: bool = True
+    ) -> None:
+        super().__init__()
+        if not parameters:
+            raise TrainingError("nothing to train: every parameter of the network is frozen, lower freeze_at")
+        self.parameters = ParameterTuple(parameters)
+        self.moments = self.parameters.clone(prefix="moments", init="zeros")
+        self.momentum = Tensor(momentum, ms.float32)
+        self.decays = tuple(
+            weight_decay if decay_norm_bias or not is_norm_or_bias(p) else 0.0 for p in parameters
+        )
+        self.count = len(parameters)
+        self.apply_momentum = ops.ApplyMomentum()
+
+    def construct(self, gradients: tuple[Tensor, ...], lr: Tensor, finite: Tensor | None = None) -> Tensor:
+        """Update every parameter with its gradient; ``lr`` is a float32 scalar.
+
+        If the bool scalar ``finite`` is given and False, weights and moments keep every bit (``v = 1 * v +
+        0``, ``w -= 0 * v``): a select costs less than a branch in a static graph.
+        """
+        momentum = self.momentum
+        if finite is not None:
+            momentum = ops.select(finite, momentum, ops.ones_like(momentum))
+            lr = ops.select(finite, lr, ops.zeros_like(lr))
+        done = ()
+        for i in range(self.count):
+            gradient = gradients[i]
+            if self.decays[i] > 0.0:
+                gradient = gradient + self.decays[i] * self.parameters[i]
+            if finite is not None:
+                gradient = ops.select(finite, gradient, ops.zeros_like(gradient))
+            updated = self.apply_momentum(self.parameters[i], self.moments[i], lr, gradient, momentum)
+            done += (updated,)
+        return done
+
+
+@dataclass
+class LossScale:
+    """Factor on the loss that keeps small fp16 gradients from vanishing; divided out again before the update.
+
+    ``fixed`` keeps ``value``. Otherwise it halves at an overflow, whose step is skipped and counted, and
+    doubles after ``window`` good steps (Micikevicius et al. 2018, section 3.2). It lives on the host and is
+    fed to each step.
+    """
+
+    value: float = 1.0
+    fixed: bool = True
+    window: int = 1000
+    good_steps: int = 0
+    skipped: int = 0
+
+    INITIAL_DYNAMIC = 2.0**16
+    LARGEST = 2.0**24
+
+    @classmethod
+    def from_setting(cls, loss_scale: float) -> LossScale:
+        """Meaning of the ``loss_scale`` setting: a fixed factor, or 0 for a dynamic one."""
+        return cls(value=loss_scale) if loss_scale > 0 else cls(value=cls.INITIAL_DYNAMIC, fixed=False)
+
+    def update(self, finite: bool) -> None:
+        """Take note whether the gradients of the last step were finite."""
+        if self.fixed:
+            return
+        if finite:
+            self.good_steps += 1
+            if self.good_steps >= self.window:
+                self.value, self.good_steps = min(self.value * 2.0, self.LARGEST), 0
+            return
+        self.skipped += 1
+        self.value, self.good_steps = self.value / 2.0, 0
+        if self.value < 1.0:
+            raise TrainingError(
+                "gradients overflow even with a loss scale of 1: lower base_lr, set clip_grad_norm, or use O0"
+            )
+
+    def state(self) -> dict:
+        """What a checkpoint keeps."""
+        return {"value": self.value, "good_steps": self.good_steps, "skipped": self.skipped}
+
+    def restore(self, state: dict) -> None:
+        """Continue from ``state``; a fixed scale keeps the value that this run was configured with."""
+        if not self.fixed:
+            self.value, self.good_steps = state["value"], state["good_steps"]
+        self.skipped = state["skipped"]

@@ -1,0 +1,264 @@
+"""The training loop: batches in, weights, checkpoints and logs out."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from maskrcnn import __version__
+from maskrcnn.errors import CheckpointError, TrainingError
+from maskrcnn.models.mask_rcnn import LOSS_NAMES
+from maskrcnn.training.checkpoint import CheckpointFolder, load_training_state
+from maskrcnn.training.logs import Progress, TrainLog, duration, named_losses
+from maskrcnn.training.optimizer import LossScale
+from maskrcnn.training.schedule import LearningRate
+from maskrcnn.training.signals import StopSignals
+from maskrcnn.training.step import TrainStep
+from maskrcnn.training.weights import assign
+
+# What a resumed run must share with its checkpoint: the order of data or the shapes of weights depend on it.
+IDENTITY = ("seed", "steps_per_epoch", "batch_size", "world", "class_names")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train, and what to do how often (0: never)."""
+
+    epochs: int
+    max_steps: int = 0  # stop early after this global step
+    save_steps: int = 0  # a checkpoint after so many steps
+    eval_epochs: int = 0  # an evaluation after so many epochs
+    log_steps: int = 1  # a log line after so many steps, and at the end of an epoch
+
+
+class Trainer:
+    """Trains until the plan is done or a signal comes.
+
+    All that a resumed run needs is the global step, the weights, the moments and the loss scale: the order of
+    the data, augmentation and sampling follow from (seed, epoch, step), the learning rate from the step.
+    """
+
+    def __init__(
+        self,
+        step: TrainStep,
+        loader: Any,
+        learning_rate: LearningRate,
+        plan: Plan,
+        *,
+        identity: dict,
+        log: Callable[[tuple[int, int, int] | None], TrainLog],
+        loss_scale: LossScale | None = None,
+        checkpoints: CheckpointFolder | None = None,
+        evaluate: Callable[[Path], dict[str, float]] | None = None,
+        info: dict | None = None,
+    ) -> None:
+        """``loader`` is a ``TrainLoader``; ``step`` trains in place.
+
+        :param identity: values of ``IDENTITY``; a checkpoint in which they differ is refused.
+        :param log: opens the log, given the position that the run continues from.
+        :param evaluate: takes a checkpoint's path and returns figures, ``segm_ap`` and ``bbox_ap`` among
+            them.
+        :param info: what else checkpoints shall hold (configuration, category ids).
+        """
+        self.step, self.loader, self.learning_rate, self.plan = step, loader, learning_rate, plan
+        self.identity, self.info = identity, info or {}
+        self.open_log, self.checkpoints, self.evaluate = log, checkpoints, evaluate
+        self.loss_scale = loss_scale or LossScale()
+        self.progress = Progress()
+        self.steps_per_epoch = loader.steps_per_epoch
+        self.last_step = plan.epochs * self.steps_per_epoch
+        if plan.max_steps:
+            self.last_step = min(self.last_step, plan.max_steps)
+        self.global_step = 0  # steps done
+        self.saved: Path | None = None  # the checkpoint of the latest save or resume
+        self.saved_step = 0  # the global step it holds
+
+    def train(self) -> int:
+        """Train to the end of the plan; returns the exit code: 0, or 128 + the signal that stopped the run.
+
+        :raises TrainingError: a loss or gradient is not finite, or a log cannot be written.
+        :raises CheckpointError: a checkpoint cannot be written.
+        """
+        resumed_at = (*self.position(), self.global_step) if self.global_step else None
+        with contextlib.closing(self.open_log(resumed_at)) as log, StopSignals() as stop:
+            while self.global_step < self.last_step and not stop.received:
+                self.train_epoch(log, stop)
+            if self.checkpoints and self.saved_step != self.global_step:
+                self.save()
+        if stop.received:
+            kept = (
+                f"continue with --resume {self.saved}"
+                if self.saved
+                else "nothing saved (save_checkpoint is off)"
+            )
+            print(f"stopped by {stop.received.name} after step {self.global_step}; {kept}", flush=True)
+        return stop.exit_code
+
+    def train_epoch(self, log: TrainLog, stop: StopSignals) -> None:
+        """Train from the current step to the end of its epoch, of the run, or until a signal."""
+        epoch, start = divmod(self.global_step, self.steps_per_epoch)
+        since_line: list[np.ndarray] = []  # losses since the last line
+        with contextlib.closing(self.loader.epoch(epoch, start)) as batches:
+            for batch, waited, began in timed(batches):
+                losses, norm, rate = self.train_step(batch)
+                since_line.append(losses)
+                self.progress.add(waited, time.perf_counter() - began)
+                _, step = self.position()
+                if step % self.plan.log_steps == 0 or step == self.steps_per_epoch or self.finished:
+                    self.report(log, np.mean(since_line, 0), norm, rate, len(batch.image_id))
+                    since_line = []
+                if self.checkpoints and self.plan.save_steps and self.global_step % self.plan.save_steps == 0:
+                    self.save()
+                if self.finished or stop.received:
+                    break
+        epochs_done, inside = divmod(self.global_step, self.steps_per_epoch)
+        if (
+            not stop.received
+            and not inside
+            and self.plan.eval_epochs
+            and not epochs_done % self.plan.eval_epochs
+        ):
+            with stop.at_once():  # the epoch is saved first, so nothing can be lost
+                self.evaluate_epoch(log)
+
+    def train_step(self, batch: Any) -> tuple[np.ndarray, float, float]:
+        """One update; returns the losses (float32 [5]), the norm of the gradients and the learning rate."""
+        rate, scale = self.learning_rate(self.global_step), self.loss_scale.value
+        tensors = [Tensor.from_numpy(array) for array in batch[:-1]]  # all but image_id
+        losses, norm = self.step(Tensor(rate, ms.float32), Tensor(scale, ms.float32), *tensors)
+        losses, norm = losses.asnumpy(), float(norm.asnumpy())
+        self.global_step += 1
+        if not np.isfinite(losses).all() or (self.loss_scale.fixed and not np.isfinite(norm)):
+            raise TrainingError(self.not_finite(losses, norm, batch.image_id))
+        self.loss_scale.update(bool(np.isfinite(norm)))
+        return losses, norm, rate
+
+    def not_finite(self, losses: np.ndarray, norm: float, image_ids: np.ndarray) -> str:
+        """The line for a step whose loss or gradient is NaN or infinite."""
+        bad = [f"{name} {loss}" for name, loss in zip(LOSS_NAMES, losses) if not np.isfinite(loss)]
+        epoch, step = self.position()
+        return (
+            f"not finite at epoch {epoch} step {step}: {', '.join(bad) or f'norm of the gradients {norm}'}; "
+            f"images {', '.join(map(str, image_ids))}; newest checkpoint {self.saved or 'none'}; "
+            f"lower base_lr, lengthen warmup_step or set clip_grad_norm"
+        )
+
+    def report(self, log: TrainLog, losses: np.ndarray, norm: float, rate: float, images: int) -> None:
+        """One line to the log files and one to the console."""
+        epoch, step = self.position()
+        named, speed = named_losses(losses), self.progress.figures(images)
+        state = {"lr": rate, "grad_norm": norm, "loss_scale": self.loss_scale.value}
+        state["skipped_steps"] = self.loss_scale.skipped
+        log.losses(epoch, step, self.global_step, named, {**state, **speed})
+        left = duration((self.last_step - self.global_step) * speed["step_seconds"])
+        print(
+            f"epoch {epoch}/{self.plan.epochs} step {step}/{self.steps_per_epoch} "
+            f"loss {named['total_loss']:.4f} (rpn {named['rpn_loss']:.4f} rcnn {named['rcnn_loss']:.4f}) "
+            f"lr {rate:.6f} {speed['step_seconds']:.2f} s/step {speed['images_per_second']:.2f} images/s "
+            f"data wait {speed['data_wait']:.0%} memory {speed['memory_gib']:.2f} GiB ETA {left}"
+            + (f" skipped {self.loss_scale.skipped}" if self.loss_scale.skipped else ""),
+            flush=True,
+        )
+
+    def evaluate_epoch(self, log: TrainLog) -> None:
+        """Evaluate the newest checkpoint, and keep it as best.ckpt if its mask AP is the highest so far."""
+        if self.saved_step != self.global_step:
+            self.save()
+        figures = self.evaluate(self.saved)
+        epoch, _ = self.position()
+        log.metrics({"epoch": epoch, "global_step": self.global_step, **figures})
+        score = figures["segm_ap"] if figures["segm_ap"] >= 0 else figures["bbox_ap"]  # no masks to compare
+        best = self.checkpoints.best_meta().get("best_score", -1.0)
+        better = score > best
+        if better:
+            self.checkpoints.save_best(self.state(), {**self.meta(), **figures, "best_score": score})
+        print(
+            f"epoch {epoch}: bbox AP {figures['bbox_ap']:.4f}, segm AP {figures['segm_ap']:.4f} "
+            + ("(best so far, kept as best.ckpt)" if better else f"(best {best:.4f})"),
+            flush=True,
+        )
+
+    @property
+    def finished(self) -> bool:
+        """True when the last step of the plan is done."""
+        return self.global_step >= self.last_step
+
+    def position(self) -> tuple[int, int]:
+        """Epoch and step in it of the last step done, both counted from 1."""
+        epoch, step = divmod(self.global_step - 1, self.steps_per_epoch)
+        return epoch + 1, step + 1
+
+    def state(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Names and values of all weights and moments."""
+        for parameter in (*self.step.network.get_parameters(), *self.step.optimizer.moments):
+            yield parameter.name, parameter.asnumpy()
+
+    def meta(self) -> dict:
+        """All else that a checkpoint holds."""
+        epoch, step = self.position()
+        return {
+            **self.identity,
+            **self.info,
+            "epoch": epoch,
+            "step": step,
+            "global_step": self.global_step,
+            "loss_scale": self.loss_scale.state(),
+            "maskrcnn": __version__,
+            "mindspore": ms.__version__,
+        }
+
+    def save(self) -> None:
+        """Write a checkpoint of the current step."""
+        self.saved = self.checkpoints.save(self.state(), self.meta(), *self.position())
+        self.saved_step = self.global_step
+
+    def resume(self, path: Path) -> None:
+        """Continue from ``path`` exactly.
+
+        :raises CheckpointError: damaged, without a training state, of another network or of another run's
+            data.
+        """
+        arrays, meta = load_training_state(path)
+        if "global_step" not in meta:
+            raise CheckpointError(
+                f"{path} holds no training state: use --pre_trained to start from its weights"
+            )
+        for key in IDENTITY:
+            if meta[key] != self.identity[key]:
+                raise CheckpointError(
+                    f"{path} was made with {key} {meta[key]}, this run has {self.identity[key]}: set it "
+                    f"back, or use --pre_trained to start anew from its weights"
+                )
+        parameters = {p.name: p for p in (*self.step.network.get_parameters(), *self.step.optimizer.moments)}
+        for name, parameter in parameters.items():
+            found = arrays[name].shape if name in arrays else "missing"
+            if found != tuple(parameter.shape):
+                raise CheckpointError(
+                    f"{path} has another network: {name} is {found}, not {tuple(parameter.shape)}"
+                )
+        extra = sorted(arrays.keys() - parameters.keys())
+        if extra:
+            raise CheckpointError(f"{path} has another network: this one has no parameter {extra[0]}")
+        assign(parameters, arrays, path)
+        self.loss_scale.restore(meta["loss_scale"])
+        self.global_step = self.saved_step = meta["global_step"]
+        self.saved = path
+        print(f"resumed from {path}: {self.global_step} of {self.last_step} steps done", flush=True)
+
+
+def timed(batches: Iterator[Any]) -> Iterator[tuple[Any, float, float]]:
+    """Every batch with the seconds it was waited for, and the time at which the waiting began."""
+    while True:
+        began = time.perf_counter()
+        batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch, time.perf_counter() - began, began

@@ -1,0 +1,92 @@
+"""Pre-trained weights: what matches is loaded, and everything else is told."""
+
+from __future__ import annotations
+
+import mindspore as ms
+import numpy as np
+import pytest
+from tests.training.tiny import TinyNet
+
+from maskrcnn.errors import CheckpointError
+from maskrcnn.training.checkpoint import save_checkpoint
+from maskrcnn.training.weights import load_pretrained
+
+
+def values(net):
+    return {name: p.asnumpy().copy() for name, p in net.parameters_dict().items()}
+
+
+def write(tmp_path, arrays):
+    path = tmp_path / "weights.ckpt"
+    ms.save_checkpoint([{"name": n, "data": ms.Tensor(a)} for n, a in arrays.items()], str(path))
+    return path
+
+
+@pytest.fixture
+def source():
+    return {n: v + np.float32(1.5) for n, v in values(TinyNet()).items()}
+
+
+def test_a_whole_checkpoint_matches_by_name(tmp_path, source):
+    net = TinyNet()
+    save_checkpoint(tmp_path / "a.ckpt", [*source.items(), ("moments.gain", source["gain"])], {"epoch": 1})
+    report = load_pretrained(net, tmp_path / "a.ckpt")
+    assert (report.missing, report.unused, report.reshaped) == ([], [], [])
+    assert all((v == source[n]).all() for n, v in values(net).items())
+    assert f"{len(source)} of the network's {len(source)} parameters loaded" in report.lines()[0]
+
+
+def test_a_backbone_matches_with_the_prefix(tmp_path, source):
+    net = TinyNet()
+    before = values(net)
+    file = {n.removeprefix("backbone."): v for n, v in source.items() if n.startswith("backbone.")}
+    file["end_point.weight"] = np.ones((5, 4), np.float32)
+    file["moments.0.weight"] = np.ones(3, np.float32)
+    report = load_pretrained(net, write(tmp_path, file))
+    after = values(net)
+    for name in after:
+        expected = source if name.startswith("backbone.") else before
+        assert (after[name] == expected[name]).all()
+    assert sorted(report.missing) == ["gain", "head.bias", "head.weight"]
+    assert report.unused == ["backbone.end_point.weight"]
+    text = "\n".join(report.lines())
+    assert all(name in text for name in ("gain", "head.bias", "head.weight", "end_point.weight"))
+
+
+def test_predictors_of_other_classes_stay_as_initialised(tmp_path, source):
+    net = TinyNet(classes=5)
+    before = values(net)
+    report = load_pretrained(net, write(tmp_path, source))
+    assert [line.split()[0] for line in report.reshaped] == ["head.bias", "head.weight"]
+    assert "head.bias (3,) != (5,)" in "\n".join(report.lines())
+    assert (values(net)["head.weight"] == before["head.weight"]).all()
+    assert (values(net)["gain"] == source["gain"]).all()
+
+
+def test_another_backbone_is_refused(tmp_path, source):
+    net = TinyNet()
+    before = values(net)
+    source["backbone.0.weight"] = source["backbone.0.weight"][:2]
+    with pytest.raises(CheckpointError, match=r"another backbone: backbone.0.weight is \(2, 3, 3, 3\)"):
+        load_pretrained(net, write(tmp_path, source))
+    assert all((v == before[n]).all() for n, v in values(net).items())
+
+
+def test_nothing_matched_is_an_error(tmp_path):
+    with pytest.raises(
+        CheckpointError, match=r"matches nothing in the network: it has backbone.fc, the network has"
+    ):
+        load_pretrained(TinyNet(), write(tmp_path, {"fc": np.ones(3, np.float32)}))
+
+
+def test_values_that_are_not_finite_are_refused(tmp_path, source):
+    source["head.bias"][1] = np.nan
+    with pytest.raises(CheckpointError, match=r"not finite in head\.bias"):
+        load_pretrained(TinyNet(), write(tmp_path, source))
+
+
+def test_half_precision_files_are_widened(tmp_path, source):
+    net = TinyNet()
+    load_pretrained(net, write(tmp_path, {n: v.astype(np.float16) for n, v in source.items()}))
+    assert net.head.weight.dtype == ms.float32
+    np.testing.assert_array_equal(net.head.weight.asnumpy(), source["head.weight"].astype(np.float16))

@@ -53,10 +53,6 @@ def test_class_list_is_that_of_coco(coco_tiny: Path):
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_file_in_configs_works_and_changes_something(file: Path):
     assert load_config(["--config_path", str(file)], defaults=DEFAULTS) != Config()
-    same = [
-        key for key, value in yaml.safe_load(file.read_text()).items() if value == Config().to_dict()[key]
-    ]
-    assert not same, f"{file.name} repeats the defaults of {same}"
 
 
 def test_later_source_wins(tmp_path: Path):

@@ -17,6 +17,7 @@ from maskrcnn.errors import DataError
 
 _CHUNK = 1 << 20
 _SPACE = " \t\r\n"
+_NUMBER = "0123456789.eE+-"
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -123,8 +124,8 @@ class _Cursor:
                 if self._at_end:
                     raise self._broken(error.msg) from None
             else:
-                # a number that touches the end of the window may go on behind it
-                if end < len(self._text) or self._at_end:
+                # what the window's end cuts in two may look whole: the 1 of 12, 1.5 or 1e9
+                if self._at_end or (end < len(self._text) and self._text[end] not in _NUMBER):
                     start = self._pos
                     piece = self._text[start:end]
                     if not piece.isascii():

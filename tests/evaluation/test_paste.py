@@ -12,7 +12,7 @@ from maskrcnn.evaluation.paste import encode_masks, paste_masks, paste_probabili
 
 
 def grid_sample_float64(mask: np.ndarray, box: np.ndarray, height: int, width: int) -> np.ndarray:
-    """grid_sample(mode bilinear, padding zeros, align_corners False) at the pixel centres in the box's frame."""
+    """grid_sample(bilinear, zeros, align_corners=False) at the pixel centres in the box's frame."""
     x1, y1, x2, y2 = np.asarray(box, np.float64)
     size = mask.shape[0]
     grid_x = (np.arange(width) + 0.5 - x1) / (x2 - x1) * 2 - 1

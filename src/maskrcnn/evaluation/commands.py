@@ -30,7 +30,7 @@ def eval_main(argv: Sequence[str], defaults: Path) -> None:
     truth = load_ground_truth(ann_file)
     classes = ClassList.from_categories(truth.categories, cfg.coco_classes, str(ann_file))
     check_checkpoint_classes(meta.get("class_names"), classes, cfg.checkpoint_path)
-    result = evaluate_from_config(cfg, _detector(cfg, len(classes)), classes, truth)
+    result = evaluate_from_config(cfg, _detector(cfg, len(classes) + 1), classes, truth)
     print(result.report())
     print(f"Results, figures and pictures are in {cfg.eval_output}")
 
@@ -48,7 +48,7 @@ def predict_main(argv: Sequence[str], defaults: Path) -> None:
     find_images(paths)  # a misspelt path is reported before the network is built
     meta = _checkpoint_meta(cfg)
     names, category_ids = _classes_to_predict(cfg, meta)
-    prediction = predict_from_config(cfg, _detector(cfg, len(names)), paths, names, category_ids)
+    prediction = predict_from_config(cfg, _detector(cfg, len(names) + 1), paths, names, category_ids)
     found = sum(len(image["detections"]) for image in prediction.images)
     print(f"{found} detections in {len(prediction.images)} images, written to {cfg.predict_output}")
     for text in (skipped_report(prediction.skipped), speed_report(prediction.speed)):
@@ -95,6 +95,7 @@ def _checkpoint_meta(cfg: Config) -> dict[str, Any]:
 
 
 def _detector(cfg: Config, num_classes: int) -> DetectorFunction:
+    """The network of the run's checkpoint; ``num_classes`` counts the background."""
     from maskrcnn.evaluation.detector import Detector  # imports MindSpore, which takes seconds
 
     detector = Detector.from_config(cfg, num_classes)

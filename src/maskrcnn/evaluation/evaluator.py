@@ -267,7 +267,8 @@ def draw_pictures(
         annotations = wanted[result.source.image_id]
         expected = objects_from_annotations(annotations, classes.category_ids, classes.names)
         found = objects_from_records(result.bbox, result.segm, classes.category_ids, classes.names, score)
-        titles = [f"ground truth: {len(expected)} objects", f"detections of score {score:g}: {len(found)}"]
+        at_least = f"detections with score >= {score:g}: {len(found)}"
+        titles = [f"ground truth: {len(expected)} objects", at_least]
         drawn = [draw_objects(rgb, expected), draw_objects(rgb, found)]
         paths.append(folder / "pictures" / f"{result.source.image_id}.jpg")
         save_picture(paths[-1], side_by_side(drawn, titles))

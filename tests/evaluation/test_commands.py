@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.evaluation.oracle import Oracle, draw_data_set
 
 from maskrcnn.config import Config
 from maskrcnn.errors import CheckpointError, ConfigError, DataError, EvaluationError
 from maskrcnn.evaluation.commands import eval_main, postprocess_main, predict_main
 from maskrcnn.evaluation.evaluator import evaluate, evaluation_files
-from tests.evaluation.oracle import Oracle, draw_data_set
 
 SMALL = {"img_height": 128, "img_width": 192}
 

@@ -135,6 +135,8 @@ def test_degenerate_polygons_count_for_boxes_only(tmp_path) -> None:
         (lambda c: c["images"][0].pop("height"), "id 5 of 'images' has no 'height'"),
         (lambda c: c["images"].append(c["images"][0]), "5 appears twice"),
         (lambda c: c["annotations"].append(c["annotations"][0]), "0 appears twice"),
+        (lambda c: c["images"][0].update(id="5"), "id '5' in 'images' is not an integer"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "not four numbers"),
         (lambda c: c["annotations"][0].update(image_id=9), "image 9, which is not listed"),
         (lambda c: c["annotations"][0].update(category_id=9), "category 9, which is not listed"),
         (lambda c: c["categories"].insert(0, "x"), "number 1 of 'categories' has no 'id'"),

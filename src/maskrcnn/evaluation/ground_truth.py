@@ -56,6 +56,11 @@ def load_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
 
     image_ids, category_ids = {i["id"] for i in images}, {c["id"] for c in categories}
     for annotation in annotations:
+        if not _is_box(annotation["bbox"]):
+            raise DataError(
+                f"{path}: annotation {annotation['id']} has the bbox {annotation['bbox']!r}, "
+                "not four numbers [x, y, width, height]"
+            )
         if annotation["image_id"] not in image_ids:
             raise DataError(
                 f"{path}: annotation {annotation['id']} belongs to image {annotation['image_id']}, "
@@ -91,10 +96,16 @@ def _entries(path: Path, content: dict[str, Any], section: str, keys: Sequence[s
             has_id = isinstance(entry, dict) and "id" in entry
             name = f"id {entry['id']}" if has_id else f"number {position + 1}"
             raise DataError(f"{path}: the entry with {name} of '{section}' has no '{missing[0]}'")
+        if type(entry["id"]) is not int:
+            raise DataError(f"{path}: the id {entry['id']!r} in '{section}' is not an integer")
         if entry["id"] in seen:
             raise DataError(f"{path}: the id {entry['id']} appears twice in '{section}'")
         seen.add(entry["id"])
     return entries
+
+
+def _is_box(bbox: Any) -> bool:
+    return isinstance(bbox, list) and len(bbox) == 4 and all(isinstance(v, (int, float)) for v in bbox)
 
 
 def _covers(segmentation: Any) -> bool:

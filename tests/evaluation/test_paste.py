@@ -47,6 +47,28 @@ def test_equals_grid_sample() -> None:
         np.testing.assert_allclose(paste_probabilities(mask, box, 61, 83), expected, atol=tolerance)
 
 
+def test_equals_the_documented_steps_bit_by_bit() -> None:
+    """One pixel at a time in float32, as a program in another language would do it."""
+    rng = np.random.default_rng(3)
+    one, half = np.float32(1), np.float32(0.5)
+    for box in random_boxes(rng, 12, 17, 23):
+        mask = rng.random((28, 28), np.float32)
+        padded = np.pad(mask, 1)
+        expected = np.zeros((17, 23), np.float32)
+        for y in range(17):
+            for x in range(23):
+                u = (np.float32(x) + half - box[0]) / (box[2] - box[0]) * np.float32(28) - half
+                v = (np.float32(y) + half - box[1]) / (box[3] - box[1]) * np.float32(28) - half
+                if not (-one < u < 28 and -one < v < 28):
+                    continue
+                i, j = int(np.floor(v)) + 1, int(np.floor(u)) + 1
+                f, g = v - np.floor(v), u - np.floor(u)
+                left = padded[i, j] + (padded[i + 1, j] - padded[i, j]) * f
+                right = padded[i, j + 1] + (padded[i + 1, j + 1] - padded[i, j + 1]) * f
+                expected[y, x] = (right - left) * g + left
+        assert (paste_probabilities(mask, box, 17, 23) == expected).all()
+
+
 def test_a_full_mask_fills_the_pixels_whose_centres_lie_in_the_box() -> None:
     box = np.array([2.4, 3.6, 7.5, 9.0], np.float32)
     pasted = paste_masks(np.ones((1, 28, 28), np.float32), box[None], 12, 12)[0]

@@ -1,0 +1,310 @@
+"""The shell scripts, with stand-ins for python and docker that write down how they were called."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
+RUNNABLE = [path.name for path in SCRIPTS if not path.name.startswith("_")]
+
+# Writes its arguments, one a line, to $CALLS and ends with $CODE. It has no MindSpore, can make virtual
+# environments, and gives quickstart.sh what it looks for.
+FAKE_PYTHON = """#!/usr/bin/env bash
+{ printf '%s\\n' "$0" "$@"; echo '--end--'; } >>"$CALLS"
+case "$*" in
+    -c*mindspore*) exit "${NO_MINDSPORE:-1}" ;;
+    -c*version_info*) exit "${BAD_VERSION:-0}" ;;
+    --version) echo Python 3.11.7 ;;
+    '-m venv '*) [[ -z "${NO_VENV:-}" ]] || exit 1
+        mkdir -p "${!#}/bin" && cp "$0" "${!#}/bin/python" ;;
+    '-m pip '*) exit "${PIP_CODE:-0}" ;;
+    *train.py*) [[ "$*" == *only_create* ]] || { mkdir -p "$CHECKPOINTS"
+        touch "$CHECKPOINTS"/maskrcnn-{2,10}_5.ckpt "$CHECKPOINTS/best.ckpt"; }
+        echo training; echo warning >&2; exit "${CODE:-0}" ;;
+    *eval.py*) echo ' Average Precision  (AP) @[ IoU=0.50      | area=   all | maxDets=100 ] = 0.812'
+        exit "${EVAL_CODE:-0}" ;;
+esac
+"""
+
+
+class Sandbox:
+    """A copy of the scripts in a project whose path has a space, and stand-ins on PATH."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.root = folder / "my project"
+        self.calls_file = folder / "calls"
+        (folder / "bin").mkdir()
+        (self.root / "scripts").mkdir(parents=True)
+        for path in SCRIPTS:
+            shutil.copy(path, self.root / "scripts")
+        shutil.copy(ROOT / "pyproject.toml", self.root)
+        self.program("python3", FAKE_PYTHON)
+
+    def program(self, name: str, text: str) -> Path:
+        path = self.folder / "bin" / name
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        path = f"{self.folder / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin"
+        checkpoints = str(self.folder / "out" / "checkpoint")
+        return {"PATH": path, "CALLS": str(self.calls_file), "CHECKPOINTS": checkpoints, **extra}
+
+    def run(
+        self, script: str, *args: object, shell: str = "bash", **extra: str
+    ) -> subprocess.CompletedProcess[str]:
+        self.calls_file.unlink(missing_ok=True)
+        command = [shell, str(self.root / "scripts" / script), *map(str, args)]
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment(**extra),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def with_python(self, script: str, *args: object, **extra: str) -> subprocess.CompletedProcess[str]:
+        """Run with MASKRCNN_PYTHON naming the stand-in, as in an environment that is there already."""
+        return self.run(script, *args, MASKRCNN_PYTHON=str(self.folder / "bin" / "python3"), **extra)
+
+    def calls(self) -> list[list[str]]:
+        """The arguments of every call of a stand-in, without its own path."""
+        if not self.calls_file.exists():
+            return []
+        return [part.splitlines()[1:] for part in self.calls_file.read_text().split("--end--\n")[:-1]]
+
+    def file(self, name: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+        return path
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Sandbox:
+    return Sandbox(tmp_path)
+
+
+def one_line(done: subprocess.CompletedProcess[str], *parts: object) -> bool:
+    """Whether a script refused with exit code 2 and one line that has all of ``parts``."""
+    lines = done.stderr.splitlines()
+    return (
+        done.returncode == 2
+        and len(lines) == 1
+        and lines[0].startswith("error: ")
+        and all(str(part) in lines[0] for part in parts)
+    )
+
+
+@pytest.mark.parametrize("path", [*SCRIPTS, ROOT / ".ci" / "run"], ids=lambda path: path.name)
+def test_scripts_parse_and_are_runnable(path: Path):
+    assert subprocess.run(["bash", "-n", str(path)]).returncode == 0
+    assert os.access(path, os.X_OK) != path.name.startswith("_")
+
+
+@pytest.mark.parametrize("name", [name for name in RUNNABLE if name != "test.sh"])
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_help(sandbox: Sandbox, name: str, shell: str):
+    done = sandbox.run(name, "--help", shell=shell)
+    assert done.returncode == 0 and done.stdout.startswith("usage: bash ")
+    assert not sandbox.calls()
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_train(sandbox: Sandbox, shell: str):
+    checkpoint, data = sandbox.file("my weights/r50.ckpt"), sandbox.folder / "my data"
+    data.mkdir()
+    python = str(sandbox.folder / "bin" / "python3")
+    arguments = ["my weights/r50.ckpt", data, "--multi_scale", "[0.8, 1.0]"]
+    done = sandbox.run("run_standalone_train.sh", *arguments, shell=shell, MASKRCNN_PYTHON=python)
+    assert done.returncode == 0, done.stderr
+    out = sandbox.root / "scripts" / "train"
+    (call,) = sandbox.calls()
+    given = dict(zip(call[1::2], call[2::2]))
+    assert call[0] == str(sandbox.root / "train.py")
+    assert given["--save_checkpoint_path"] == f"{out}/checkpoint" and given["--log_dir"] == str(out)
+    assert (sandbox.folder / given["--pre_trained"]).samefile(checkpoint)
+    assert given["--coco_root"] == str(data)
+    assert call[-2:] == ["--multi_scale", "[0.8, 1.0]"]
+    assert (out / "log.txt").read_text() == "training\nwarning\n"
+    assert "training\nwarning\n" in done.stdout
+
+
+def test_train_without_arguments_and_with_another_output(sandbox: Sandbox):
+    done = sandbox.with_python("run_standalone_train.sh", "", sandbox.folder, "--output", "my out")
+    assert done.returncode == 0, done.stderr
+    (call,) = sandbox.calls()
+    assert "--pre_trained" not in call and "my out/checkpoint" in call and "--output" not in call
+    assert (sandbox.folder / "my out" / "log.txt").exists()
+    assert sandbox.with_python("run_standalone_train.sh", "--output=other").returncode == 0
+    assert "--coco_root" not in sandbox.calls()[0] and "other/checkpoint" in sandbox.calls()[0]
+
+
+def test_train_on_gpu(sandbox: Sandbox):
+    done = sandbox.with_python("run_standalone_train_gpu.sh", "", sandbox.folder)
+    assert done.returncode == 0, done.stderr
+    assert sandbox.calls()[0][-2:] == ["--device_target", "GPU"]
+
+
+@pytest.mark.parametrize("name", ["run_standalone_train.sh", "run_standalone_train_gpu.sh"])
+def test_train_refusals(sandbox: Sandbox, name: str):
+    checkpoint = sandbox.file("a.ckpt")
+    assert one_line(sandbox.with_python(name, "none.ckpt"), "PRETRAINED_CKPT", "none.ckpt")
+    assert one_line(sandbox.with_python(name, sandbox.folder), "PRETRAINED_CKPT", "is a folder")
+    assert one_line(sandbox.with_python(name, checkpoint, "nowhere"), "DATA_PATH", "nowhere")
+    assert one_line(sandbox.with_python(name, checkpoint, sandbox.folder, "x"), "3 arguments")
+    assert one_line(sandbox.with_python(name, "--output", checkpoint / "x"), "--output")
+    assert not sandbox.calls()
+
+
+def test_exit_code_is_that_of_python(sandbox: Sandbox):
+    for code in (1, 2, 130):
+        assert sandbox.with_python("run_standalone_train.sh", CODE=str(code)).returncode == code
+
+
+def test_signals_reach_python(sandbox: Sandbox):
+    text = "#!/usr/bin/env bash\ntrap 'echo saved; exit 143' TERM\necho ready\nwhile :; do sleep 0.1; done\n"
+    python = sandbox.program("slow", text)
+    command = ["bash", str(sandbox.root / "scripts" / "run_standalone_train.sh"), "--output", "out"]
+    environment = sandbox.environment(MASKRCNN_PYTHON=str(python))
+    with subprocess.Popen(
+        command, cwd=sandbox.folder, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        log = sandbox.folder / "out" / "log.txt"
+        limit = time.monotonic() + 30
+        while not (log.exists() and "ready" in log.read_text()) and time.monotonic() < limit:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert output.endswith("ready\nsaved\n")
+    assert log.read_text() == "ready\nsaved\n"
+
+
+def test_eval(sandbox: Sandbox):
+    annotations, checkpoint = sandbox.file("a b/val.json"), sandbox.file("c.ckpt")
+    done = sandbox.with_python(
+        "run_eval.sh", annotations, checkpoint, sandbox.folder, "--config_path", "x.yaml"
+    )
+    assert done.returncode == 0, done.stderr
+    (call,) = sandbox.calls()
+    out = sandbox.root / "scripts" / "eval"
+    given = dict(zip(call[1::2], call[2::2]))
+    assert call[0] == str(sandbox.root / "eval.py")
+    assert given == {
+        "--ann_file": str(annotations),
+        "--checkpoint_path": str(checkpoint),
+        "--coco_root": str(sandbox.folder),
+        "--eval_output": str(out),
+        "--config_path": "x.yaml",
+    }
+    assert "0.812" in (out / "log.txt").read_text()
+    assert sandbox.with_python("run_eval.sh", annotations, checkpoint, EVAL_CODE="3").returncode == 3
+
+
+def test_eval_refusals(sandbox: Sandbox):
+    annotations, checkpoint = sandbox.file("val.json"), sandbox.file("c.ckpt")
+    assert one_line(sandbox.with_python("run_eval.sh"), "0 arguments")
+    assert one_line(sandbox.with_python("run_eval.sh", annotations), "1 arguments")
+    assert one_line(sandbox.with_python("run_eval.sh", "none.json", checkpoint), "none.json")
+    assert one_line(sandbox.with_python("run_eval.sh", annotations, "none.ckpt"), "none.ckpt")
+    assert one_line(sandbox.with_python("run_eval.sh", annotations, checkpoint, "nowhere"), "nowhere")
+    assert not sandbox.calls()
+
+
+def test_without_mindspore_the_way_out_is_named(sandbox: Sandbox):
+    assert one_line(sandbox.run("run_standalone_train.sh"), "MindSpore 2.10", "quickstart.sh")
+    done = sandbox.run("run_standalone_train.sh", MASKRCNN_PYTHON="no-such-python")
+    assert one_line(done, "no-such-python")
+
+
+def test_python3_that_has_mindspore_is_used(sandbox: Sandbox):
+    assert sandbox.run("run_standalone_train.sh", NO_MINDSPORE="0").returncode == 0
+    assert sandbox.calls()[-1][0].endswith("train.py")
+
+
+def test_quickstart(sandbox: Sandbox):
+    out = sandbox.folder / "out"
+    done = sandbox.run("quickstart.sh", "--output", out, "--seed", "2")
+    assert done.returncode == 0, done.stderr
+    calls = [call for call in sandbox.calls() if call[:1] != ["-c"]]
+    assert ["-m", "venv"] in [call[:2] for call in calls]
+    assert [call for call in calls if call[:3] == ["-m", "pip", "install"]]
+    drawn, converted, trained, evaluated = calls[-4:]
+    assert drawn == ["-m", "maskrcnn.data.shapes", f"{out}/shapes"]
+    assert converted[-2:] == ["--only_create_dataset", "true"]
+    for call in (converted, trained, evaluated):
+        assert call[call.index("--config_path") + 1] == str(sandbox.root / "configs" / "shapes.yaml")
+        assert call[call.index("--coco_root") + 1] == f"{out}/shapes"
+        assert call[call.index("--seed") + 1] == "2"
+    assert trained[trained.index("--resume") + 1] == "auto"
+    assert evaluated[evaluated.index("--checkpoint_path") + 1] == f"{out}/checkpoint/maskrcnn-10_5.ckpt"
+    assert "= 0.812" in done.stdout.split("Average precision")[-1]
+    assert f"{out}/eval" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("failing", ["CODE", "EVAL_CODE", "PIP_CODE"])
+def test_quickstart_stops_at_a_failing_step(sandbox: Sandbox, failing: str):
+    done = sandbox.run("quickstart.sh", "--output", "out", **{failing: "7"})
+    assert done.returncode == (2 if failing == "PIP_CODE" else 7)
+    assert "Done" not in done.stdout
+
+
+def test_environment_is_made_once(sandbox: Sandbox):
+    assert sandbox.run("test.sh", "-k", "a b").returncode == 0
+    kinds = [call[1] for call in sandbox.calls() if call[0] == "-m"]
+    assert kinds == ["venv", "pip", "pip", "ruff", "ruff", "pytest"]
+    assert sandbox.calls()[-1] == ["-m", "pytest", "-k", "a b"]
+
+    assert sandbox.run("test.sh").returncode == 0
+    assert [call[1] for call in sandbox.calls()] == ["ruff", "ruff", "pytest"]
+
+    with (sandbox.root / "pyproject.toml").open("a") as file:
+        file.write("# other requirements\n")
+    assert sandbox.run("test.sh").returncode == 0
+    assert [call[1] for call in sandbox.calls()] == ["pip", "pip", "ruff", "ruff", "pytest"]
+
+
+def test_environment_that_cannot_be_made(sandbox: Sandbox):
+    assert one_line(sandbox.run("test.sh", NO_VENV="1"), "python3-venv")
+    assert not (sandbox.root / ".venv").exists()
+    assert one_line(sandbox.run("test.sh", PIP_CODE="1"), "pip", "pyproject.toml")
+    assert [call[1] for call in sandbox.calls() if call[0] == "-m"] == ["venv", "pip"]
+    assert sandbox.run("test.sh").returncode == 0, "the next run goes on"
+
+
+def test_accepted_pythons_are_those_of_pyproject():
+    low, high = re.search(
+        r'requires-python = ">=3\.(\d+),<3\.(\d+)"', (ROOT / "pyproject.toml").read_text()
+    ).groups()
+    assert f"(3, {low}) <= sys.version_info[:2] < (3, {high})" in (ROOT / "scripts" / "_env.sh").read_text()
+
+
+def test_docker_start(sandbox: Sandbox):
+    sandbox.program("docker", FAKE_PYTHON)
+    data, model = sandbox.folder / "my data", sandbox.folder / "model"
+    data.mkdir()
+    model.mkdir()
+    done = sandbox.run("docker_start.sh", "maskrcnn:1", "my data", model, "bash", "-c", "echo a b")
+    assert done.returncode == 0, done.stderr
+    (call,) = sandbox.calls()
+    assert call[0] == "run" and call[-4:] == ["maskrcnn:1", "bash", "-c", "echo a b"]
+    assert f"type=bind,source={data},target={data}" in call
+    assert call[call.index("--workdir") + 1] == str(model)
+    assert sandbox.run("docker_start.sh", "maskrcnn:1", data, model).returncode == 0
+    assert sandbox.calls()[0][-2:] == ["maskrcnn:1", "/bin/bash"]
+    assert one_line(sandbox.run("docker_start.sh", "maskrcnn:1", data), "2 arguments")
+    assert one_line(sandbox.run("docker_start.sh", "maskrcnn:1", "nowhere", model), "DATA_DIR", "nowhere")
+    assert one_line(sandbox.run("docker_start.sh", "maskrcnn:1", data, "nowhere"), "MODEL_DIR", "nowhere")

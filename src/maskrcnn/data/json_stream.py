@@ -67,11 +67,11 @@ def parse_bytes(data: bytes) -> Any:
     return json.loads(data.decode("utf-8"))
 
 
-def file_checksum(path: str | Path) -> tuple[int, int]:
-    """Size in bytes and CRC-32 of a file."""
+def file_checksum(path: str | Path, most: int | None = None) -> tuple[int, int]:
+    """Number of bytes and CRC-32 of a file, or of its first ``most`` bytes."""
     size = crc = 0
     with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
+        while chunk := file.read(_CHUNK if most is None else min(_CHUNK, most - size)):
             size += len(chunk)
             crc = zlib.crc32(chunk, crc)
     return size, crc

@@ -134,7 +134,10 @@ def convert(
             source=source.summary(),
             report=report.to_json(),
             file_bytes={file: (partial / file).stat().st_size for file in files},
-            index_crc32=file_checksum(index_path(path))[1],
+            checksums={
+                path.name: file_checksum(path, writer.header_bytes),
+                index_path(path).name: file_checksum(index_path(path)),
+            },
         )
         write_info(partial, info)
         publish(partial, folder, (*files, info_path(path).name))

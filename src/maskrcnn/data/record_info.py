@@ -34,8 +34,9 @@ class RecordInfo:
         source: what identifies the data set it was made from.
         report: counts, by reason, of what was left out or changed.
         file_bytes: size of each of the record's files by name.
-        index_crc32: checksum of the ``.db`` file, as a damaged index makes MindRecord's reader abort the
-        process.
+        checksums: number and CRC-32 of the first bytes of each file: all of the index, and the header of
+        the data file. Damage there makes MindRecord's reader abort the process; rows have checksums of
+        their own.
     """
 
     path: Path
@@ -46,7 +47,7 @@ class RecordInfo:
     source: dict[str, Any]
     report: dict[str, dict]
     file_bytes: dict[str, int]
-    index_crc32: int
+    checksums: dict[str, tuple[int, int]]
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -82,7 +83,7 @@ def write_info(folder: Path, info: RecordInfo) -> None:
         "source": info.source,
         "report": info.report,
         "file_bytes": info.file_bytes,
-        "index_crc32": info.index_crc32,
+        "checksums": info.checksums,
         "sizes": info.sizes.tolist(),
     }
     info_path(folder / info.path.name).write_text(
@@ -118,7 +119,7 @@ def read_info(path: str | Path) -> RecordInfo:
                 source=content["source"],
                 report=content["report"],
                 file_bytes=content["file_bytes"],
-                index_crc32=content["index_crc32"],
+                checksums={file: (int(size), int(crc)) for file, (size, crc) in content["checksums"].items()},
             )
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{description} is damaged or describes no record ({error}): {_REMEDY}") from None
@@ -134,10 +135,9 @@ def read_info(path: str | Path) -> RecordInfo:
         if found != expected:
             state = "is missing" if found is None else f"has {found} bytes instead of {expected}"
             raise DataError(f"the record {path} is damaged: {file} {state}; {_REMEDY}")
-    if file_checksum(index_path(path))[1] != info.index_crc32:
-        raise DataError(
-            f"the record {path} is damaged: the index {index_path(path).name} has changed; {_REMEDY}"
-        )
+    for file, (size, crc) in info.checksums.items():
+        if file_checksum(path.with_name(file), size) != (size, crc):
+            raise DataError(f"the record {path} is damaged: the contents of {file} have changed; {_REMEDY}")
     return info
 
 

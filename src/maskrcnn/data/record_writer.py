@@ -37,13 +37,13 @@ class RecordWriter:
         page = total if total <= self._ONE_PAGE else min(total // self._PAGES, self._USUAL_PAGE)
         page = max(page, 2 * largest + _MIB)
         page = min(-(-page // self._PAGE_STEP) * self._PAGE_STEP, self._LARGEST_PAGE)
-        header = self._SMALLEST_HEADER
-        while header < self._SMALLEST_HEADER + self._HEADER_PER_PAGE * (2 * total // page):
-            header *= 2
+        self.header_bytes = self._SMALLEST_HEADER
+        while self.header_bytes < self._SMALLEST_HEADER + self._HEADER_PER_PAGE * (2 * total // page):
+            self.header_bytes *= 2
         self._largest_row = page - self._PAGE_STEP
         self._writer = FileWriter(str(path), 1)
         self._writer.set_page_size(page)
-        self._writer.set_header_size(header)
+        self._writer.set_header_size(self.header_bytes)
         self._writer.add_schema(SCHEMA, "Mask R-CNN samples")
         self._rows: list[dict] = []
         self._bytes = 0

@@ -1,9 +1,9 @@
 """Convert a COCO split to a record: size against the originals, images a second, memory as the set grows.
 
-The set grows by repetition: every image and annotation is listed again under new ids. Each row of the table is
-a process of its own.
+The set grows by repetition: every image and annotation is listed again under new ids. Each row of the table
+is a process of its own.
 
-Usage: python benchmarks/bench_convert.py COCO_ROOT [--split NAME] [--repeat 1 100] [--workers 2] [--folder DIR]
+Usage: python benchmarks/bench_convert.py COCO_ROOT [--split train2017] [--repeat 1 100] [--workers 2]
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def main() -> None:
         print(
             f"{found['images']:>7}{found['objects']:>9}{original / MIB:>9.1f} MiB{record / MIB:>9.1f} MiB"
             f"{record / original:>7.3f}{found['index_seconds']:>6.2f} s{found['images_per_second']:>10.0f}"
-            f"{found['cpu_ms_per_image']:>8.2f} ms{found['peak_mib']:>9.0f} MiB{found['import_mib']:>11.0f} MiB"
-            f"{found['read_per_second']:>13.0f}",
+            f"{found['cpu_ms_per_image']:>8.2f} ms{found['peak_mib']:>9.0f} MiB"
+            f"{found['import_mib']:>11.0f} MiB{found['read_per_second']:>13.0f}",
             flush=True,
         )
 

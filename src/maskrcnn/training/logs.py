@@ -149,29 +149,35 @@ def _global_step(line: str) -> int:
 
 
 class Progress:
-    """Speed over the last steps, from which the time left follows; medians, so that a compilation does not
-    count.
-    """
+    """Speed over the last steps, from which the time left follows; the step that compiles is left out."""
 
     WINDOW = 50
 
     def __init__(self) -> None:
-        self._steps: deque[tuple[float, float]] = deque(
-            maxlen=self.WINDOW
-        )  # seconds: waiting for data, in all
+        self._canvases: set[tuple[int, ...]] = set()
+        self._compiling = (0.0, 0.0)
+        self._steps: deque[tuple[float, float]] = deque(maxlen=self.WINDOW)
 
-    def add(self, waited: float, total: float) -> None:
+    def add(self, canvas: tuple[int, ...], waited: float, total: float) -> None:
         """Take note of a step that took ``total`` seconds, ``waited`` of which for its batch."""
-        self._steps.append((waited, total))
+        if canvas in self._canvases:
+            self._steps.append((waited, total))
+        else:  # the first of its shape
+            self._canvases.add(canvas)
+            self._compiling = (waited, total)
 
     def figures(self, images: int) -> dict[str, float]:
-        """Seconds a step, images a second, share of time spent waiting for data, and peak memory in GiB."""
-        seconds = median(total for _, total in self._steps)
-        waited = median(waited for waited, _ in self._steps)
+        """Seconds a step, images a second, share of time spent waiting for data, and peak memory in GiB.
+
+        Medians, so that a checkpoint or an evaluation between two steps does not count either.
+        """
+        steps = self._steps or [self._compiling]
+        seconds = median(total for _, total in steps)
+        waited = sum(waited for waited, _ in steps) / sum(total for _, total in steps)
         return {
             "step_seconds": round(seconds, 4),
             "images_per_second": round(images / seconds, 3),
-            "data_wait": round(waited / seconds, 4),
+            "data_wait": round(waited, 4),
             "memory_gib": round(peak_memory() / 2**30, 3),
         }
 

@@ -19,12 +19,18 @@ class StopSignals:
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> StopSignals:
-        self._before = {number: signal.signal(number, self._handle) for number in self.SIGNALS}
+        self._before = {number: signal.getsignal(number) for number in self.SIGNALS}
+        self.arm()
         return self
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)  # None: not set from Python
+
+    def arm(self) -> None:
+        """Take the signals again: MindSpore, when it compiles, turns every SIGINT into a SIGTERM."""
+        for number in self.SIGNALS:
+            signal.signal(number, self._handle)
 
     @property
     def exit_code(self) -> int:

@@ -109,8 +109,9 @@ class Trainer:
         with contextlib.closing(self.loader.epoch(epoch, start)) as batches:
             for batch, waited, began in timed(batches):
                 losses, norm, rate = self.train_step(batch)
+                stop.arm()
                 since_line.append(losses)
-                self.progress.add(waited, time.perf_counter() - began)
+                self.progress.add(batch.image.shape, waited, time.perf_counter() - began)
                 _, step = self.position()
                 if step % self.plan.log_steps == 0 or step == self.steps_per_epoch or self.finished:
                     self.report(log, np.mean(since_line, 0), norm, rate, len(batch.image_id))

@@ -1,0 +1,207 @@
+"""train.py as a user runs it: the real network at a small size, killed and resumed; its error messages."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from maskrcnn.errors import MaskRCNNError
+from maskrcnn.training.checkpoint import load_checkpoint, load_training_state
+from maskrcnn.training.run import main
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 6  # 3 epochs of 2 batches with 2 images each
+
+SMALL = {
+    "img_width": 128,
+    "img_height": 64,
+    "backbone": "resnet18",
+    "norm": "gn",
+    "freeze_at": 0,
+    "fpn_out_channels": 32,
+    "rpn_feat_channels": 32,
+    "rcnn_fc_out_channels": 32,
+    "rcnn_mask_out_channels": 32,
+    "rcnn_mask_num_layers": 1,
+    "rpn_proposal_nms_pre": 20,
+    "rpn_proposal_nms_post": 20,
+    "rpn_proposal_max_num": 20,
+    "num_expected_total_stage2": 16,
+    "num_expected_pos_stage2": 4,
+    "mask_roi_num": 4,
+    "max_instance_count": 8,
+    "warmup_step": 2,
+    "epoch_size": 3,
+    "save_checkpoint_steps": 1,
+    "keep_checkpoint_max": 3,
+    "coco_classes": "[]",
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Four photographs' worth of noise with a bright box each, in COCO format."""
+    root = tmp_path_factory.mktemp("coco")
+    (root / "train2017").mkdir()
+    (root / "annotations").mkdir()
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for i in range(1, 5):
+        picture = rng.integers(0, 120, (60, 120, 3), dtype=np.uint8)
+        x, y, w, h = 10 * i, 5 * i, 40, 30
+        picture[y : y + h, x : x + w] += 100
+        cv2.imwrite(str(root / "train2017" / f"{i}.jpg"), picture)
+        images.append({"id": i, "file_name": f"{i}.jpg", "width": 120, "height": 60})
+        corners = [x, y, x + w, y, x + w, y + h, x, y + h]
+        annotation = {"id": i, "image_id": i, "category_id": 3, "iscrowd": 0, "area": w * h}
+        annotations.append({**annotation, "bbox": [x, y, w, h], "segmentation": [corners]})
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 3, "name": "box"}]}
+    (root / "annotations" / "instances_train2017.json").write_text(json.dumps(content))
+    return root
+
+
+def arguments(data, folder, **settings):
+    paths = {"coco_root": data, "save_checkpoint_path": folder / "checkpoint", "log_dir": folder / "log"}
+    return [
+        text for key, value in {**SMALL, **paths, **settings}.items() for text in (f"--{key}", str(value))
+    ]
+
+
+def start(data, folder, **settings):
+    """train.py in another process and folder."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *arguments(data, folder, **settings)],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """A run without interruption, and what it printed."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, finish(start(data, folder))
+
+
+def test_a_run_converts_trains_saves_and_logs(whole):
+    folder, output = whole
+    assert "4 of 4 images" in output
+    line = re.search(
+        r"^epoch 3/3 step 2/2 loss .* s/step .* images/s data wait .* memory .* GiB ETA", output, re.M
+    )
+    assert line, output
+    names = sorted(path.name for path in (folder / "checkpoint").iterdir())
+    assert names == ["maskrcnn-2_2.ckpt", "maskrcnn-3_1.ckpt", "maskrcnn-3_2.ckpt"]
+    arrays, meta = load_checkpoint(folder / "checkpoint" / "maskrcnn-3_2.ckpt")
+    assert "backbone.conv1.weight" in arrays
+    assert all(np.isfinite(array).all() for array in arrays.values())
+    assert (meta["class_names"], meta["category_ids"], meta["config"]["img_width"]) == (["box"], [3], 128)
+    log = (folder / "log" / "loss_0.log").read_text().splitlines()
+    assert len(log) == STEPS
+    number = r"\d+\.\d{5}"
+    names = ["rpn", "rcnn", "rpn_cls", "rpn_reg", "rcnn_cls", "rcnn_reg", "rcnn_mask", "total"]
+    wanted = "epoch:3 step:2 ," + ", ".join(f"{name}_loss:{number}" for name in names)
+    assert re.fullmatch(wanted, log[-1])
+    run = json.loads((folder / "log" / "run.json").read_text())
+    assert run["config"]["epoch_size"] == 3
+    assert "mindspore" in run["versions"]
+
+
+def test_a_killed_run_resumes_exactly(data, whole, tmp_path):
+    folder, _ = whole
+    process = start(data, tmp_path)
+    wanted = int(np.random.default_rng(os.getpid()).integers(1, STEPS))
+    for line in process.stdout:
+        if line.startswith(f"epoch {1 + (wanted - 1) // 2}/3 step {1 + (wanted - 1) % 2}/2 "):
+            process.kill()
+            break
+    assert process.wait() == -signal.SIGKILL
+    output = finish(start(data, tmp_path, resume="auto"))
+    assert "resumed from" in output or "starting anew" in output
+    last = "checkpoint/maskrcnn-3_2.ckpt"
+    (arrays, meta), (others, other_meta) = (
+        load_training_state(folder / last),
+        load_training_state(tmp_path / last),
+    )
+    assert arrays.keys() == others.keys()
+    for name in arrays:
+        assert arrays[name].tobytes() == others[name].tobytes(), name
+    for key in ("config",):  # differs in paths and resume only
+        meta.pop(key), other_meta.pop(key)
+    assert meta == other_meta
+    assert (folder / "log/loss_0.log").read_text() == (tmp_path / "log/loss_0.log").read_text()
+
+
+def test_a_signal_saves_and_a_whole_checkpoint_can_start_another_run(data, whole, tmp_path):
+    folder, _ = whole
+    process = start(data, tmp_path, pre_trained=folder / "checkpoint" / "maskrcnn-3_2.ckpt", seed=5)
+    output = []
+    for line in process.stdout:
+        output.append(line)
+        if line.startswith("epoch 1/3 step 1/2"):
+            process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    text = "".join(output)
+    assert "stopped by SIGTERM after step" in text
+    matched, total = re.search(r"(\d+) of the network's (\d+) parameters loaded", text).groups()
+    assert matched == total
+    assert list((tmp_path / "checkpoint").glob("maskrcnn-1_*.ckpt"))
+
+
+def test_errors_are_one_line_with_exit_code_2(data, tmp_path):
+    command = [sys.executable, str(ROOT / "train.py"), *arguments(data, tmp_path, momentun=0.9)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.strip().splitlines() == [result.stderr.strip()]
+    assert "momentun" in result.stderr
+    assert "momentum" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"coco_root": "/nowhere"}, "/nowhere"),
+        ({"resume": "/nowhere/a.ckpt"}, r"resume /nowhere/a\.ckpt does not exist"),
+        ({"pre_trained": "/nowhere/b.ckpt"}, r"pre_trained /nowhere/b\.ckpt does not exist"),
+        ({"save_checkpoint_path": "/dev/null/x"}, "save_checkpoint_path /dev/null/x cannot be written"),
+        ({"log_dir": "/dev/null/x"}, "log_dir /dev/null/x cannot be made"),
+        ({"device_target": "Ascend"}, "device_target is Ascend, device_id 0: not available"),
+        ({"save_checkpoint": "false", "eval_interval_epochs": 1}, "eval_interval_epochs needs checkpoints"),
+    ],
+)
+def test_what_cannot_work_is_said_before_training(data, tmp_path, settings, message):
+    with pytest.raises(MaskRCNNError, match=message) as caught:
+        main(arguments(data, tmp_path, **settings))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_new_run_does_not_mix_with_the_checkpoints_of_another(data, whole):
+    with pytest.raises(MaskRCNNError, match=r"newest maskrcnn-3_2\.ckpt.*--resume auto"):
+        main(arguments(data, whole[0]))
+
+
+def test_only_create_dataset_stops_after_the_conversion(data, tmp_path):
+    assert (
+        main(arguments(data, tmp_path, only_create_dataset="true", mindrecord_dir=tmp_path / "record")) == 0
+    )
+    assert (tmp_path / "record" / "maskrcnn_train2017.mindrecord").is_file()
+    assert not (tmp_path / "checkpoint").exists()

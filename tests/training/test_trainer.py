@@ -1,0 +1,297 @@
+"""The loop with a tiny network: exact resume after any end, signals, and what it says when it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from tests.training.tiny import TinyLoader, TinyNet, make_batch
+
+from maskrcnn.errors import CheckpointError, TrainingError
+from maskrcnn.training.checkpoint import CheckpointFolder, load_training_state
+from maskrcnn.training.logs import TrainLog
+from maskrcnn.training.optimizer import LossScale, MomentumSGD
+from maskrcnn.training.schedule import LearningRate
+from maskrcnn.training.step import TrainStep
+from maskrcnn.training.trainer import Plan, Trainer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make_trainer(folder, loader=None, *, seed=1, keep=20, evaluate=None, loss_scale=None, net=None, **plan):
+    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_seed(seed)
+    net = net or TinyNet()
+    net.set_train()
+    loader = loader or TinyLoader(seed)
+    loss_scale = loss_scale or LossScale()
+    step = TrainStep(
+        net,
+        MomentumSGD(net.trainable_params(), 0.9, 1e-4),
+        scaled=not loss_scale.fixed,
+        skip_overflow=not loss_scale.fixed,
+    )
+    checkpoints = CheckpointFolder(folder / "checkpoint", keep)
+    checkpoints.prepare()
+    identity = {"seed": seed, "steps_per_epoch": loader.steps_per_epoch, "batch_size": 2, "world": 1}
+    plan = Plan(**{"epochs": 3, "save_steps": 2, **plan})
+    return Trainer(
+        step,
+        loader,
+        LearningRate(0.01, plan.epochs * loader.steps_per_epoch, warmup_steps=4),
+        plan,
+        identity={**identity, "class_names": ["cat", "dog"]},
+        log=partial(TrainLog, folder / "log", 0),
+        loss_scale=loss_scale,
+        checkpoints=checkpoints,
+        evaluate=evaluate,
+        info={"config": {"base_lr": 0.01}, "category_ids": [17, 18]},
+    )
+
+
+def final_state(folder):
+    return load_training_state(CheckpointFolder(folder / "checkpoint", 1).listed()[-1])
+
+
+def assert_same_end(one, other):
+    (arrays, meta), (others, other_meta) = final_state(one), final_state(other)
+    assert meta == other_meta
+    assert arrays.keys() == others.keys()
+    for name in arrays:
+        assert arrays[name].tobytes() == others[name].tobytes(), name
+    assert (one / "log" / "loss_0.log").read_text() == (other / "log" / "loss_0.log").read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of 3 epochs with 5 steps each, without interruption."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert make_trainer(folder).train() == 0
+    return folder
+
+
+def test_a_run_leaves_checkpoints_and_logs(whole):
+    names = [path.name for path in CheckpointFolder(whole / "checkpoint", 1).listed()]
+    assert names[:3] == ["maskrcnn-1_2.ckpt", "maskrcnn-1_4.ckpt", "maskrcnn-2_1.ckpt"]
+    assert names[-1] == "maskrcnn-3_5.ckpt"
+    arrays, meta = final_state(whole)
+    assert {"backbone.0.weight", "backbone.1.moving_mean", "moments.head.bias"} <= arrays.keys()
+    assert (meta["epoch"], meta["step"], meta["global_step"], meta["seed"]) == (3, 5, 15, 1)
+    assert meta["class_names"] == ["cat", "dog"]
+    assert meta["category_ids"] == [17, 18]
+    assert meta["config"] == {"base_lr": 0.01}
+    assert meta["mindspore"] == ms.__version__
+    lines = (whole / "log" / "loss_0.log").read_text().splitlines()
+    assert len(lines) == 15
+    assert lines[6].startswith("epoch:2 step:2 ,rpn_loss:")
+    records = [json.loads(line) for line in (whole / "log" / "metrics.jsonl").read_text().splitlines()]
+    assert records[0]["lr"] == pytest.approx(0.01 / 3)
+    assert {"grad_norm", "images_per_second", "data_wait", "memory_gib"} <= records[0].keys()
+
+
+class OneBatch(TinyLoader):
+    """The same batch over and over."""
+
+    def epoch(self, epoch, start_step=0):
+        for _ in range(start_step, self.steps_per_epoch):
+            yield make_batch([self.seed])
+
+
+def test_training_learns(tmp_path):
+    make_trainer(tmp_path, OneBatch()).train()
+    records = [json.loads(line) for line in (tmp_path / "log" / "metrics.jsonl").read_text().splitlines()]
+    losses = [record["total_loss"] for record in records]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5, 12])
+def test_resuming_is_exact(whole, tmp_path, stop):
+    make_trainer(tmp_path, max_steps=stop).train()
+    rest = make_trainer(tmp_path, seed=1)
+    rest.resume(rest.checkpoints.newest())
+    assert rest.global_step == stop
+    rest.train()
+    assert_same_end(whole, tmp_path)
+
+
+def test_a_finished_run_has_nothing_left_to_do(whole):
+    before = sorted(p.stat().st_mtime_ns for p in (whole / "checkpoint").iterdir())
+    trainer = make_trainer(whole)
+    trainer.resume(trainer.checkpoints.newest())
+    assert trainer.train() == 0
+    assert sorted(p.stat().st_mtime_ns for p in (whole / "checkpoint").iterdir()) == before
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from tests.training.test_trainer import make_trainer
+trainer = make_trainer(Path(sys.argv[1]))
+newest = trainer.checkpoints.newest()
+if newest:
+    trainer.resume(newest)
+train_step = trainer.train_step
+def slow(batch):
+    time.sleep(0.05)
+    return train_step(batch)
+trainer.train_step = slow
+sys.exit(trainer.train())
+"""
+
+
+def start(folder):
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder)],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for_step(process, step):
+    """Read its output up to the line of a global step of 5-step epochs."""
+    wanted = f"epoch {1 + (step - 1) // 5}/3 step {1 + (step - 1) % 5}/5 "
+    for line in process.stdout:
+        if line.startswith(wanted):
+            return
+    pytest.fail(f"the run ended before step {step}")
+
+
+def test_killed_runs_resume_exactly(whole, tmp_path):
+    rng = np.random.default_rng(time.time_ns())
+    for first, last in ((1, 6), (8, 13)):
+        process = start(tmp_path)
+        wait_for_step(process, rng.integers(first, last))
+        time.sleep(rng.uniform(0, 0.05))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    process = start(tmp_path)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert_same_end(whole, tmp_path)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_finish_the_step_and_save(whole, tmp_path, number, code):
+    process = start(tmp_path)
+    wait_for_step(process, 3)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in output
+    last = output.strip().splitlines()[-1]
+    assert last.startswith(f"stopped by {number.name} after step ")
+    _, meta = final_state(tmp_path)
+    assert f"after step {meta['global_step']};" in last
+    assert meta["global_step"] < 15
+    rest = make_trainer(tmp_path)
+    rest.resume(rest.checkpoints.newest())
+    rest.train()
+    assert_same_end(whole, tmp_path)
+
+
+class BadLoader(TinyLoader):
+    """The batch of one step makes a loss infinite."""
+
+    def epoch(self, epoch, start_step=0):
+        for step, batch in enumerate(super().epoch(epoch, start_step), start_step):
+            if (epoch, step) == (1, 2):
+                batch.anchor_target[0, 0, 0] = np.inf
+                batch.image_id[:] = [139, 285]
+            yield batch
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_images_named(tmp_path):
+    trainer = make_trainer(tmp_path, BadLoader())
+    with pytest.raises(TrainingError) as caught:
+        trainer.train()
+    line = str(caught.value)
+    assert "not finite at epoch 2 step 3: rpn_reg_loss" in line
+    assert "images 139, 285" in line
+    assert "maskrcnn-2_1.ckpt" in line
+    assert "\n" not in line
+    arrays, meta = final_state(tmp_path)
+    assert meta["global_step"] == 6
+    assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+class Loud(TinyNet):
+    """Its gradients overflow float32 when they are scaled by 2**126, and not any more after some halvings."""
+
+    def construct(self, image, image_shape, *others):
+        losses = super().construct(image, image_shape, *others)
+        return (losses[0] * 8.0, *losses[1:])
+
+
+def test_overflowing_steps_are_skipped_counted_and_remembered(tmp_path):
+    scale = LossScale(2.0**126, fixed=False)
+    trainer = make_trainer(tmp_path, net=Loud(), loss_scale=scale, save_steps=1)
+    initial = {name: array.tobytes() for name, array in trainer.state()}
+    assert trainer.train() == 0
+    assert 1 <= scale.skipped < 15
+    assert scale.value == 2.0 ** (126 - scale.skipped)
+    learnt = ("gain", "moments.gain", "head.weight", "moments.head.weight")
+    first, meta = load_training_state(tmp_path / "checkpoint" / "maskrcnn-1_1.ckpt")
+    assert meta["loss_scale"] == {"value": 2.0**125, "good_steps": 0, "skipped": 1}
+    assert all(first[name].tobytes() == initial[name] for name in learnt)
+    last, meta = final_state(tmp_path)
+    assert all(last[name].tobytes() != initial[name] for name in learnt)
+    resumed = make_trainer(tmp_path, net=Loud(), loss_scale=LossScale(fixed=False))
+    resumed.resume(resumed.checkpoints.newest())
+    assert resumed.loss_scale == scale
+
+
+def test_the_best_checkpoint_is_kept(tmp_path):
+    scores = iter([0.1, 0.3, 0.2])
+    seen = []
+
+    def evaluate(path):
+        seen.append(path.name)
+        return {"bbox_ap": 0.5, "segm_ap": next(scores)}
+
+    make_trainer(tmp_path, evaluate=evaluate, eval_epochs=1, keep=1).train()
+    assert seen == ["maskrcnn-1_5.ckpt", "maskrcnn-2_5.ckpt", "maskrcnn-3_5.ckpt"]
+    assert sorted(p.name for p in (tmp_path / "checkpoint").iterdir()) == ["best.ckpt", "maskrcnn-3_5.ckpt"]
+    _, meta = load_training_state(tmp_path / "checkpoint" / "best.ckpt")
+    assert (meta["epoch"], meta["segm_ap"]) == (2, 0.3)
+    records = [json.loads(line) for line in (tmp_path / "log" / "metrics.jsonl").read_text().splitlines()]
+    assert [r["segm_ap"] for r in records if "segm_ap" in r] == [0.1, 0.3, 0.2]
+
+
+def test_a_log_line_is_the_mean_since_the_last(tmp_path):
+    make_trainer(tmp_path / "each", log_steps=1).train()
+    make_trainer(tmp_path / "some", log_steps=3).train()
+
+    def totals(folder):
+        lines = (tmp_path / folder / "log" / "metrics.jsonl").read_text().splitlines()
+        return {(r["epoch"], r["step"]): r["total_loss"] for r in map(json.loads, lines)}
+
+    each, some = totals("each"), totals("some")
+    assert list(some) == [(e, s) for e in (1, 2, 3) for s in (3, 5)]
+    assert some[2, 3] == pytest.approx(np.mean([each[2, s] for s in (1, 2, 3)]), rel=1e-5)
+    assert some[2, 5] == pytest.approx(np.mean([each[2, s] for s in (4, 5)]), rel=1e-5)
+
+
+def test_checkpoints_of_other_runs_are_refused(whole, tmp_path):
+    newest = CheckpointFolder(whole / "checkpoint", 1).newest()
+    with pytest.raises(CheckpointError, match="made with seed 1, this run has 2"):
+        make_trainer(tmp_path, seed=2).resume(newest)
+    with pytest.raises(CheckpointError, match="made with steps_per_epoch 5, this run has 4"):
+        make_trainer(tmp_path, TinyLoader(1, steps_per_epoch=4)).resume(newest)
+    with pytest.raises(CheckpointError, match=r"another network: head.* \(3,.* not \(7,"):
+        make_trainer(tmp_path, net=TinyNet(classes=7)).resume(newest)
+    ms.save_checkpoint(TinyNet(), str(tmp_path / "plain.ckpt"))
+    with pytest.raises(CheckpointError, match="holds no training state: use --pre_trained"):
+        make_trainer(tmp_path).resume(tmp_path / "plain.ckpt")

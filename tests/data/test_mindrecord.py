@@ -360,8 +360,8 @@ def test_from_config_converts_once(coco, capsys):
     assert path == coco.parent / "records" / "maskrcnn_train2017.mindrecord"
     printed = capsys.readouterr().out
     assert "6 of 8 images with 6 objects" in printed
-    assert "skipped: 1 images: the image file cannot be decoded" in printed
-    assert "note: 1 images: the image has nothing to learn" in printed
+    assert "skipped: 1 image: the image file cannot be decoded" in printed
+    assert "note: 1 image: the image has nothing to learn" in printed
     first = path.stat().st_mtime_ns
     assert convert_from_config(config(coco)) == path
     assert path.stat().st_mtime_ns == first

@@ -61,7 +61,8 @@ def decode_row(row: dict[str, np.ndarray]) -> Sample:
         plain[name] = row[name].tobytes()
     plain["rles"] = plain["rles"][: ends[-1]]  # an empty column comes back as one zero byte
     if _checksum(plain) != row["checksum"].item():
-        raise DataError(f"the record is damaged at image {row['image_id'].item()}: convert it again")
+        where = f"image {row['image_id'].item()} ({plain['file_name'].decode(errors='replace')})"
+        raise DataError(f"the record is damaged at {where}: convert it again")
     rles = plain["rles"]
     return Sample(
         image_id=row["image_id"].item(),

@@ -18,22 +18,22 @@ class Reason(Enum):
     Faults stop a strict run. The others are ordinary in good data sets, or handled without loss.
     """
 
-    MISSING_IMAGE = ("images", "the image file is missing", True)
-    UNREADABLE_IMAGE = ("images", "the image file cannot be decoded", True)
-    WRONG_SIZE = ("images", "the annotation file gives another size than the image has", True)
-    TOO_LARGE = ("images", "the image file is too large for a record", True)
-    DUPLICATE_IMAGE = ("images", "the image is listed twice; the first entry is kept", True)
-    MALFORMED = ("entries", "the entry does not have the fields it needs", True)
-    ORPHAN = ("objects", "the object belongs to an image that is not listed", True)
-    DUPLICATE_ANNOTATION = ("objects", "the annotation id is there twice; the first entry is kept", True)
-    UNKNOWN_CATEGORY = ("objects", "the category is unknown", True)
-    BAD_BOX = ("objects", "the box is no box of positive size", True)
-    OUTSIDE = ("objects", "the box lies outside the image", True)
-    BAD_MASK = ("objects", "the segmentation is unusable or covers no pixel", True)
-    NO_OBJECTS = ("images", "the image has nothing to learn: no object, or crowd regions only", False)
-    OTHER_CLASS = ("objects", "the category is not in the run's class list", False)
-    CLIPPED_BOX = ("objects", "the box was clipped to the image", False)
-    BOX_ONLY = ("objects", "there is no segmentation; the object trains boxes, not masks", False)
+    MISSING_IMAGE = ("image", "the image file is missing", True)
+    UNREADABLE_IMAGE = ("image", "the image file cannot be decoded", True)
+    WRONG_SIZE = ("image", "the annotation file gives another size than the image has", True)
+    TOO_LARGE = ("image", "the image file is too large for a record", True)
+    DUPLICATE_IMAGE = ("image", "the image is listed twice; the first entry is kept", True)
+    MALFORMED = ("entry", "the entry does not have the fields it needs", True)
+    ORPHAN = ("object", "the object belongs to an image that is not listed", True)
+    DUPLICATE_ANNOTATION = ("object", "the annotation id is there twice; the first entry is kept", True)
+    UNKNOWN_CATEGORY = ("object", "the category is unknown", True)
+    BAD_BOX = ("object", "the box is no box of positive size", True)
+    OUTSIDE = ("object", "the box lies outside the image", True)
+    BAD_MASK = ("object", "the segmentation is unusable or covers no pixel", True)
+    NO_OBJECTS = ("image", "the image has nothing to learn: no object, or crowd regions only", False)
+    OTHER_CLASS = ("object", "the category is not in the run's class list", False)
+    CLIPPED_BOX = ("object", "the box was clipped to the image", False)
+    BOX_ONLY = ("object", "there is no segmentation; the object trains boxes, not masks", False)
 
     def __init__(self, unit: str, text: str, fault: bool) -> None:
         self.unit = unit
@@ -87,10 +87,10 @@ class SkipReport:
     def lines(self) -> list[str]:
         """The report for the user: one line a reason that occurred, faults first."""
         return [
-            f"{'skipped' if reason.fault else 'note'}: {self._counts[reason]} {reason.unit}: {reason.text} "
+            f"{'skipped' if reason.fault else 'note'}: {_count(number, reason.unit)}: {reason.text} "
             f"(e.g. {'; '.join(self._examples[reason])})"
             for reason in Reason
-            if self._counts[reason]
+            if (number := self._counts[reason])
         ]
 
     def to_json(self) -> dict[str, dict]:
@@ -104,3 +104,8 @@ class SkipReport:
             for reason in Reason
             if self._counts[reason]
         }
+
+
+def _count(number: int, unit: str) -> str:
+    plural = {"entry": "entries"}.get(unit, f"{unit}s")
+    return f"{number} {unit if number == 1 else plural}"

@@ -9,10 +9,14 @@ from mindspore import Tensor, nn
 from maskrcnn.models.layers import head_conv
 
 
-def upsample_twice(x: Tensor) -> Tensor:
-    """Nearest-neighbour upsampling [N,C,H,W] -> [N,C,2H,2W], by broadcasting: it exports to every format."""
-    n, c, h, w = x.shape
-    return x.reshape((n, c, h, 1, w, 1)).broadcast_to((n, c, h, 2, w, 2)).reshape((n, c, 2 * h, 2 * w))
+def add_upsampled(x: Tensor, coarse: Tensor) -> Tensor:
+    """x [N,C,2H,2W] plus coarse [N,C,H,W] repeated twice along both sides (nearest-neighbour upsampling).
+
+    Written as a broadcast addition: the upsampled map is never stored, and it exports to every format.
+    """
+    n, c, h, w = coarse.shape
+    fine = x.reshape((n, c, h, 2, w, 2)) + coarse.reshape((n, c, h, 1, w, 1))
+    return fine.reshape((n, c, 2 * h, 2 * w))
 
 
 class FPN(nn.Cell):
@@ -31,8 +35,8 @@ class FPN(nn.Cell):
     def construct(self, c2: Tensor, c3: Tensor, c4: Tensor, c5: Tensor) -> tuple[Tensor, ...]:
         """Top-down pathway with lateral connections; P6 is P5 subsampled by two (section 4.1, footnote 2)."""
         m5 = self.lateral[3](c5)
-        m4 = self.lateral[2](c4) + upsample_twice(m5)
-        m3 = self.lateral[1](c3) + upsample_twice(m4)
-        m2 = self.lateral[0](c2) + upsample_twice(m3)
+        m4 = add_upsampled(self.lateral[2](c4), m5)
+        m3 = add_upsampled(self.lateral[1](c3), m4)
+        m2 = add_upsampled(self.lateral[0](c2), m3)
         p5 = self.output[3](m5)
         return self.output[0](m2), self.output[1](m3), self.output[2](m4), p5, p5[:, :, ::2, ::2]

@@ -23,7 +23,9 @@ class FrozenBatchNorm(nn.Cell):
         super().__init__()
         self.gamma = Parameter(initializer("ones", [channels]), name="gamma", requires_grad=False)
         self.beta = Parameter(initializer("zeros", [channels]), name="beta", requires_grad=False)
-        self.moving_mean = Parameter(initializer("zeros", [channels]), name="moving_mean", requires_grad=False)
+        self.moving_mean = Parameter(
+            initializer("zeros", [channels]), name="moving_mean", requires_grad=False
+        )
         self.moving_variance = Parameter(
             initializer("ones", [channels]), name="moving_variance", requires_grad=False
         )

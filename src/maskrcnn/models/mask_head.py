@@ -46,7 +46,9 @@ class MaskHead(nn.Cell):
         for layer in self.convs:
             x = ops.relu(layer(x))
         # [in, out, ky, kx] to [(ky, kx, out), in]: each tap of the deconvolution is a 1x1 convolution.
-        weight = self.deconv_weight.transpose((2, 3, 1, 0)).reshape((UP * UP * self.channels, self.channels, 1, 1))
+        weight = self.deconv_weight.transpose((2, 3, 1, 0)).reshape(
+            (UP * UP * self.channels, self.channels, 1, 1)
+        )
         x = ops.conv2d(x, weight).reshape((r, UP * UP, self.channels, positions))
         x = ops.relu(x + self.deconv_bias.reshape((1, 1, -1, 1)))
         own = ops.gather(self.logits_weight, labels, 0).reshape((r, 1, 1, self.channels))

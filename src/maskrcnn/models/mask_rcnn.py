@@ -17,7 +17,7 @@ from maskrcnn.models.mask_head import MaskHead
 from maskrcnn.models.resnet import ResNet
 from maskrcnn.models.rpn import RPN, ProposalSettings
 from maskrcnn.ops.masks import mask_coverage
-from maskrcnn.ops.roi_align import feature_table, roi_align
+from maskrcnn.ops.roi_align import feature_tables, roi_align
 from maskrcnn.ops.sampling import match_rois, sample_rois
 
 LOSS_NAMES = ("rpn_cls_loss", "rpn_reg_loss", "rcnn_cls_loss", "rcnn_reg_loss", "rcnn_mask_loss")
@@ -235,13 +235,11 @@ class MaskRCNN(nn.Cell):
         """
         features = self.features(image, image_shape)
         shapes = [(f.shape[2], f.shape[3]) for f in features]
-        tables = [feature_table(features, i) for i in range(image.shape[0])]
+        tables = feature_tables(features)
 
         rpn_cls, rpn_reg = self.rpn.loss(tables, shapes, anchor_index, anchor_label, anchor_target)
 
-        proposals, _, proposal_valid = self.rpn.propose(
-            [ops.stop_gradient(f) for f in features], image_shape
-        )
+        proposals, _, proposal_valid = self.rpn.propose(features, image_shape)
         rois, labels, valid, matched_boxes = [], [], [], []
         box_features, mask_features, mask_targets, mask_counted = [], [], [], []
         for i in range(image.shape[0]):
@@ -337,10 +335,10 @@ class MaskRCNN(nn.Cell):
         shapes = [(f.shape[2], f.shape[3]) for f in features]
         proposals, _, proposal_valid = self.rpn.propose(features, image_shape)
         extent = max(image.shape[1], image.shape[2])
+        tables = feature_tables(features[: len(self.roi.strides)])
         found = []
         for i in range(image.shape[0]):
-            table = feature_table(features[: len(self.roi.strides)], i)
-            logits, deltas = self.box_head(self.pool(table, shapes, proposals[i], self.roi.box_size))
+            logits, deltas = self.box_head(self.pool(tables[i], shapes, proposals[i], self.roi.box_size))
             boxes, scores, labels, valid = self.box_head.detect(
                 logits,
                 deltas,
@@ -353,6 +351,6 @@ class MaskRCNN(nn.Cell):
                 self.detection.nms_pre,
                 self.detection.max_per_img,
             )
-            masks = self.mask_head(self.pool(table, shapes, boxes, self.roi.mask_size), labels)
+            masks = self.mask_head(self.pool(tables[i], shapes, boxes, self.roi.mask_size), labels)
             found.append((boxes, scores, labels, valid, ops.sigmoid(masks)))
         return tuple(ops.stack([one[k] for one in found], 0) for k in range(5))

@@ -101,9 +101,7 @@ class ResNet(ConvNormCell):
         self.out_channels = [width * block.expansion for width in STAGE_WIDTHS]
         self.conv1 = conv(3, 64, 7, 2, norm)
         self.bn1 = normalisation(norm, 64)
-        # After a ReLU padding with zeros equals padding with -inf, and a valid max pooling can be exported to ONNX.
-        self.pad = nn.Pad(((0, 0), (0, 0), (1, 1), (1, 1)))
-        self.max_pool = nn.MaxPool2d(3, 2, pad_mode="valid")
+        self.max_pool = nn.MaxPool2d(3, 2, pad_mode="pad", padding=1)
         in_channels = 64
         stages = []
         for depth, width, stride in zip(STAGES[name], STAGE_WIDTHS, (1, 2, 2, 2)):
@@ -123,7 +121,7 @@ class ResNet(ConvNormCell):
     def construct(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Normalised images [N,3,H,W] to C2, C3, C4, C5 [N,C,H/s,W/s] with strides s = 4, 8, 16, 32."""
         x = ops.relu(self.conv_norm(self.conv1, self.bn1, x))
-        x = self.cut(self.max_pool(self.pad(x)), 1)
+        x = self.cut(self.max_pool(x), 1)
         c2 = self.cut(self.layer1(x), 2)
         c3 = self.cut(self.layer2(c2), 3)
         c4 = self.cut(self.layer3(c3), 4)

@@ -81,9 +81,13 @@ class RPN(nn.Cell):
         self.beta = beta
 
     def head(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """P_l [N,C,H,W] to objectness logits [N,A,H,W] and deltas [N,4A,H,W]."""
-        hidden = ops.relu(self.conv(feature))
-        return self.cls_logits(hidden), self.bbox_pred(hidden)
+        """P_l [N,C,H,W] to objectness logits [N,A,H,W] and deltas [N,4A,H,W], without gradient."""
+        hidden = ops.relu(self.without_gradient(self.conv, ops.stop_gradient(feature)))
+        return self.without_gradient(self.cls_logits, hidden), self.without_gradient(self.bbox_pred, hidden)
+
+    def without_gradient(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
+        """The convolution with its parameters held fixed: stopping only the result would leave a backward pass of zeros."""
+        return ops.bias_add(layer.conv2d(x, ops.stop_gradient(layer.weight)), ops.stop_gradient(layer.bias))
 
     def propose(self, features: Sequence[Tensor], image_shape: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The best boxes of each image, without gradient.
@@ -216,9 +220,7 @@ class RPN(nn.Cell):
             (position.shape[0], KERNEL, KERNEL)
         )
         width, height, first = (v.reshape((-1, 1, 1)) for v in (width, height, first))
-        inside = ops.logical_and(
-            ops.logical_and(y >= 0, y < height), ops.logical_and(x >= 0, x < width)
-        )
+        inside = ops.logical_and(ops.logical_and(y >= 0, y < height), ops.logical_and(x >= 0, x < width))
         row = ops.where(inside, first + y * width + x, ops.zeros_like(y))
         values = ops.gather(table, row, 0) * inside.astype(ms.float32).expand_dims(-1)
         return values.reshape((position.shape[0], -1))

@@ -43,7 +43,10 @@ def pairwise_ioa(a: Tensor, b: Tensor) -> Tensor:
 
 
 def encode_boxes(
-    boxes: Tensor, anchors: Tensor, means: Sequence[float] = (0, 0, 0, 0), stds: Sequence[float] = (1, 1, 1, 1)
+    boxes: Tensor,
+    anchors: Tensor,
+    means: Sequence[float] = (0, 0, 0, 0),
+    stds: Sequence[float] = (1, 1, 1, 1),
 ) -> Tensor:
     """Regression targets (tx,ty,tw,th) of ``boxes`` [...,4] relative to ``anchors`` [...,4].
 
@@ -59,7 +62,10 @@ def encode_boxes(
 
 
 def decode_boxes(
-    deltas: Tensor, anchors: Tensor, means: Sequence[float] = (0, 0, 0, 0), stds: Sequence[float] = (1, 1, 1, 1)
+    deltas: Tensor,
+    anchors: Tensor,
+    means: Sequence[float] = (0, 0, 0, 0),
+    stds: Sequence[float] = (1, 1, 1, 1),
 ) -> Tensor:
     """Boxes [...,4] from regression outputs [...,4] and anchors that broadcast to them (R-CNN, equations 1-4).
 

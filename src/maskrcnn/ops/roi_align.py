@@ -15,13 +15,13 @@ from mindspore import Tensor, ops
 CORNERS = 2  # of the bilinear kernel along one axis
 
 
-def feature_table(features: Sequence[Tensor], image: int) -> Tensor:
-    """Rows of all positions of one image: maps [N,C,H_l,W_l] to [sum(H_l*W_l), C], level by level, row by row."""
+def feature_tables(features: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Rows of all positions of each image: maps [N,C,H_l,W_l] to N tables [sum(H_l*W_l), C], level by level, row by row."""
     rows = []
     for feature in features:
-        _, c, h, w = feature.shape
-        rows.append(feature[image].reshape((c, h * w)).swapaxes(0, 1))
-    return ops.concat(rows, 0)
+        n, c, h, w = feature.shape
+        rows.append(feature.reshape((n, c, h * w)).transpose((0, 2, 1)))
+    return ops.unstack(ops.concat(rows, 1), 0)
 
 
 def level_of(boxes: Tensor, finest_scale: float, num_levels: int) -> Tensor:
@@ -89,7 +89,7 @@ def roi_align(
     """Features of the RoIs of one image.
 
     Args:
-        table: float32 [sum(H_l*W_l), C] as ``feature_table`` makes it.
+        table: float32 [sum(H_l*W_l), C] as ``feature_tables`` makes it.
         shapes: (H_l, W_l) of each level in the table.
         strides: pixels a cell of each level.
         boxes: float32 [R,4] in pixels; no gradient flows to them.

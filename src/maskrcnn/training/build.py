@@ -18,6 +18,7 @@ from maskrcnn.config import Config
 from maskrcnn.data.classes import ClassList
 from maskrcnn.data.loader import TrainLoader
 from maskrcnn.data.record_info import read_info
+from maskrcnn.device import set_device
 from maskrcnn.errors import CheckpointError, ConfigError, TrainingError
 from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.training.checkpoint import CheckpointFolder
@@ -91,18 +92,6 @@ def start_weights(
         print("\n".join(load_pretrained(network, cfg.pre_trained).lines()), flush=True)
 
 
-def set_device(target: str, device_id: int) -> None:
-    """Static graphs on the device; ConfigError if it is not there."""
-    ms.set_context(mode=ms.GRAPH_MODE)
-    try:
-        ms.set_device(target, device_id)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(
-            f"device_target is {target}, device_id {device_id}: not available ({reason})"
-        ) from error
-
-
 def mixed_precision(network: MaskRCNN, cfg: Config) -> MaskRCNN:
     """Half precision in the backbone and the pyramid, where nearly all the time goes; O2 keeps norms in
     float32.
@@ -172,7 +161,7 @@ def evaluation(cfg: Config, classes: ClassList) -> Callable[[Path], dict[str, fl
 
     def evaluate(checkpoint: Path) -> dict[str, float]:
         if not detectors:
-            detectors.append(Detector.from_config(cfg, len(classes)))
+            detectors.append(Detector.from_config(cfg, len(classes) + 1))
         detectors[0].load(checkpoint)
         return evaluate_from_config(cfg, detectors[0], classes, truth).summary()
 

@@ -11,6 +11,7 @@ SCRIPTS="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
 ROOT="$(dirname -- "$SCRIPTS")"
 VENV="$ROOT/.venv"
 export PYTHONPATH="$ROOT/src${PYTHONPATH:+:$PYTHONPATH}"
+export GLOG_v="${GLOG_v:-3}" # MindSpore's own errors only: its compiler warns about things no user can act on
 
 fail() {
     printf 'error: %s\n' "$*" >&2

@@ -48,12 +48,8 @@ class Config:
     seed: int = _key(1, "seed of weights, data order, augmentation and sampling", least=0, most=2**31 - 1)
     # Images
     img_width: int = _key(1280, "network input width of a landscape image, a multiple of 64", least=64)
-    img_height: int = _key(
-        768, "network input height of a landscape image; upright images swap both", least=64
-    )
-    keep_ratio: bool = _key(
-        True, "resize without distorting, pad with zeros; false stretches to the full input"
-    )
+    img_height: int = _key(768, "network input height of a landscape image; upright images swap both", least=64)
+    keep_ratio: bool = _key(True, "resize without distorting, pad with zeros; false stretches to the full input")
     flip_ratio: float = _key(0.5, "probability of a left-right flip in training", least=0, most=1)
     photo_ratio: float = _key(0.0, "probability of colour jitter in training", least=0, most=1)
     expand_ratio: float = _key(1.0, "largest random zoom-out in training; 1 = off", least=1)
@@ -63,18 +59,12 @@ class Config:
     pixel_mean: tuple[float, ...] = _key((123.675, 116.28, 103.53), "subtracted from R, G, B", length=3)
     pixel_std: tuple[float, ...] = _key((58.395, 57.12, 57.375), "divides R, G, B", above=0, length=3)
     max_instance_count: int = _key(128, "most objects of an image used in training", least=1)
-    mask_shape: tuple[int, ...] = _key(
-        (28, 28), "size of a predicted mask, twice mask_out_size", least=2, length=2
-    )
-    mask_crop_size: int = _key(
-        112, "size of the stored ground-truth mask crop, at least that of mask_shape", least=2
-    )
+    mask_shape: tuple[int, ...] = _key((28, 28), "size of a predicted mask, twice mask_out_size", least=2, length=2)
+    mask_crop_size: int = _key(112, "size of the stored ground-truth mask crop, at least that of mask_shape", least=2)
     # Anchors
     anchor_scales: tuple[float, ...] = _key((8.0,), "anchor size in strides of its level", above=0)
     anchor_ratios: tuple[float, ...] = _key((0.5, 1.0, 2.0), "anchor height / width", above=0)
-    anchor_strides: tuple[int, ...] = _key(
-        PYRAMID_STRIDES, "pixels per cell of P2 to P6; fixed by the network"
-    )
+    anchor_strides: tuple[int, ...] = _key(PYRAMID_STRIDES, "pixels per cell of P2 to P6; fixed by the network")
     anchor_rounding: bool = _key(False, "round anchor corners to whole pixels, as torchvision does")
     # Backbone and feature pyramid
     backbone: str = _key(
@@ -86,9 +76,7 @@ class Config:
     freeze_at: int = _key(
         2, "stages not trained: 0 = none, 1 = stem, 2 = stem and first stage, ... 5 = all", least=0, most=5
     )
-    stride_in_1x1: bool = _key(
-        False, "stride in the first 1x1 of a bottleneck (Caffe weights), not in its 3x3"
-    )
+    stride_in_1x1: bool = _key(False, "stride in the first 1x1 of a bottleneck (Caffe weights), not in its 3x3")
     fpn_out_channels: int = _key(256, "channels of P2 to P6", least=1)
     # Region proposal network
     rpn_feat_channels: int = _key(256, "channels of the hidden layer", least=1)
@@ -97,18 +85,12 @@ class Config:
     rpn_smooth_l1_beta: float = _key(1 / 9, "where smooth L1 turns from square to straight; 0 = L1", least=0)
     rpn_target_means: tuple[float, ...] = _key((0.0,) * 4, "subtracted from encoded anchor boxes", length=4)
     rpn_target_stds: tuple[float, ...] = _key((1.0,) * 4, "divides encoded anchor boxes", above=0, length=4)
-    neg_iou_thr: float = _key(
-        0.3, "anchors below this overlap with every object are negative", least=0, most=1
-    )
+    neg_iou_thr: float = _key(0.3, "anchors below this overlap with every object are negative", least=0, most=1)
     pos_iou_thr: float = _key(0.7, "anchors from this overlap on are positive", least=0, most=1)
-    min_pos_iou: float = _key(
-        0.3, "an object's best anchors are positive from this overlap on", least=0, most=1
-    )
+    min_pos_iou: float = _key(0.3, "an object's best anchors are positive from this overlap on", least=0, most=1)
     num_expected_pos: int = _key(128, "most positive anchors sampled per image", least=1)
     num_expected_neg: int = _key(256, "anchors sampled per image in total", least=1)
-    crowd_iou_thr: float = _key(
-        0.7, "anchors with more of their area in a crowd region are ignored", least=0, most=1
-    )
+    crowd_iou_thr: float = _key(0.7, "anchors with more of their area in a crowd region are ignored", least=0, most=1)
     # Proposals in training
     rpn_proposal_nms_pre: int = _key(2000, "best boxes per level before NMS", least=1)
     rpn_proposal_nms_post: int = _key(2000, "most boxes per level after NMS", least=1)
@@ -147,20 +129,14 @@ class Config:
     rcnn_loss_mask_fb_weight: float = _key(1.0, "weight of the mask loss", least=0)
     rcnn_smooth_l1_beta: float = _key(1.0, "where smooth L1 turns from square to straight; 0 = L1", least=0)
     rcnn_target_means: tuple[float, ...] = _key((0.0,) * 4, "subtracted from encoded boxes", length=4)
-    rcnn_target_stds: tuple[float, ...] = _key(
-        (0.1, 0.1, 0.2, 0.2), "divides encoded boxes", above=0, length=4
-    )
+    rcnn_target_stds: tuple[float, ...] = _key((0.1, 0.1, 0.2, 0.2), "divides encoded boxes", above=0, length=4)
     # Detections
     test_score_thr: float = _key(0.05, "lowest score of a detection", least=0, most=1)
-    test_iou_thr: float = _key(
-        0.5, "overlap from which NMS drops a detection of the same class", least=0, most=1
-    )
+    test_iou_thr: float = _key(0.5, "overlap from which NMS drops a detection of the same class", least=0, most=1)
     test_max_per_img: int = _key(100, "most detections per image", least=1)
     test_nms_pre: int = _key(2000, "best candidates per image before NMS", least=1)
     test_batch_size: int = _key(1, "images per evaluation step", least=1)
-    mask_thr_binary: float = _key(
-        0.5, "mask probability from which a pixel belongs to the object", least=0, most=1
-    )
+    mask_thr_binary: float = _key(0.5, "mask probability from which a pixel belongs to the object", least=0, most=1)
     # Optimisation
     base_lr: float = _key(0.02, "learning rate for 16 images a step", above=0)
     scale_lr: bool = _key(True, "scale base_lr by (images a step) / 16")
@@ -180,9 +156,7 @@ class Config:
     weight_decay_norm_bias: bool = _key(True, "apply weight decay to biases and normalisation too")
     clip_grad_norm: float = _key(0.0, "largest norm of the whole gradient; 0 = off", least=0)
     loss_scale: float = _key(1.0, "factor on the loss in backward; 0 = found while training", least=0)
-    mixed_precision: str = _key(
-        "O0", "O0 = float32; O2, O3 = float16, for Ascend and GPU", choices=("O0", "O2", "O3")
-    )
+    mixed_precision: str = _key("O0", "O0 = float32; O2, O3 = float16, for Ascend and GPU", choices=("O0", "O2", "O3"))
     # Checkpoints and logs
     pre_trained: str = _key("", "checkpoint of a backbone or of a whole network to start from")
     resume: str = _key("", "checkpoint to continue; auto = the newest in save_checkpoint_path")
@@ -207,9 +181,7 @@ class Config:
         COCO_CLASSES, "class names, background first; [] = from the annotation file", may_be_empty=True
     )
     only_create_dataset: bool = _key(False, "stop after converting the data")
-    strict: bool = _key(
-        False, "stop at the first bad image or annotation instead of skipping and counting it"
-    )
+    strict: bool = _key(False, "stop at the first bad image or annotation instead of skipping and counting it")
     num_parallel_workers: int = _key(2, "threads that prepare data", least=1)
     # Evaluation and prediction
     checkpoint_path: str = _key("", "checkpoint to evaluate or predict with")
@@ -253,9 +225,7 @@ def load_config(
     """The configuration of an entry point that takes flags only; see ``load_arguments``."""
     config, arguments = load_arguments(argv, defaults=defaults, description=description)
     if arguments:
-        raise ConfigError(
-            f"unexpected argument '{arguments[0]}': settings are given as --key value, see --help"
-        )
+        raise ConfigError(f"unexpected argument '{arguments[0]}': settings are given as --key value, see --help")
     return config
 
 
@@ -320,9 +290,7 @@ def _check_known(key: str, value: Any, extra: tuple[str, ...] = ()) -> None:
     if key in OBSOLETE_KEYS:
         raise ConfigError(f"{key} (given as {value!r}) is no longer a key: {OBSOLETE_KEYS[key]}")
     if key not in _types():
-        raise ConfigError(
-            f"unknown key {key} (given as {value!r}); did you mean {nearest(key, (*_types(), *extra))}?"
-        )
+        raise ConfigError(f"unknown key {key} (given as {value!r}); did you mean {nearest(key, (*_types(), *extra))}?")
 
 
 def _help_text(description: str, usage: str) -> str:

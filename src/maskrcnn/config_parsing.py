@@ -48,9 +48,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(
-            f"configuration file {path} does not exist (looked for {path.absolute()})"
-        ) from None
+        raise ConfigError(f"configuration file {path} does not exist (looked for {path.absolute()})") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"configuration file {path} cannot be read: {reason}") from error

@@ -71,8 +71,7 @@ def test_has_what_makes_detection_hard(drawn: Path):
 
 def test_splits_share_no_ids_and_no_pictures(drawn: Path):
     train, val = (
-        json.loads((drawn / "annotations" / f"instances_{split}2017.json").read_text())
-        for split in shapes.SPLITS
+        json.loads((drawn / "annotations" / f"instances_{split}2017.json").read_text()) for split in shapes.SPLITS
     )
     for kind in ("images", "annotations"):
         assert not {item["id"] for item in train[kind]} & {item["id"] for item in val[kind]}
@@ -97,9 +96,7 @@ def test_instances_are_disjoint_and_well_visible():
     for index in range(30):
         picture, instances = scene(index)
         assert picture.dtype == np.uint8
-        assert (
-            sum((item.visible.astype(int) for item in instances), np.zeros(picture.shape[:2], int)).max() <= 1
-        )
+        assert sum((item.visible.astype(int) for item in instances), np.zeros(picture.shape[:2], int)).max() <= 1
         for item in instances:
             assert item.visible.sum() >= max(MIN_AREA, MIN_VISIBLE * item.drawn)
 
@@ -192,8 +189,6 @@ def test_command_line(tmp_path: Path):
     done = subprocess.run(command, env={"PYTHONPATH": source}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "2 training and 1 validation" in done.stdout
-    failed = subprocess.run(
-        [*command, "--seed", "9"], env={"PYTHONPATH": source}, capture_output=True, text=True
-    )
+    failed = subprocess.run([*command, "--seed", "9"], env={"PYTHONPATH": source}, capture_output=True, text=True)
     assert failed.returncode == 2
     assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1

@@ -61,9 +61,7 @@ class Sandbox:
         checkpoints = str(self.folder / "out" / "checkpoint")
         return {"PATH": path, "CALLS": str(self.calls_file), "CHECKPOINTS": checkpoints, **extra}
 
-    def run(
-        self, script: str, *args: object, shell: str = "bash", **extra: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, *args: object, shell: str = "bash", **extra: str) -> subprocess.CompletedProcess[str]:
         self.calls_file.unlink(missing_ok=True)
         command = [shell, str(self.root / "scripts" / script), *map(str, args)]
         return subprocess.run(
@@ -179,9 +177,7 @@ def test_signals_reach_python(sandbox: Sandbox):
     python = sandbox.program("slow", text)
     command = ["bash", str(sandbox.root / "scripts" / "run_standalone_train.sh"), "--output", "out"]
     environment = sandbox.environment(MASKRCNN_PYTHON=str(python))
-    with subprocess.Popen(
-        command, cwd=sandbox.folder, env=environment, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(command, cwd=sandbox.folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         log = sandbox.folder / "out" / "log.txt"
         limit = time.monotonic() + 30
         while not (log.exists() and "ready" in log.read_text()) and time.monotonic() < limit:
@@ -195,9 +191,7 @@ def test_signals_reach_python(sandbox: Sandbox):
 
 def test_eval(sandbox: Sandbox):
     annotations, checkpoint = sandbox.file("a b/val.json"), sandbox.file("c.ckpt")
-    done = sandbox.with_python(
-        "run_eval.sh", annotations, checkpoint, sandbox.folder, "--config_path", "x.yaml"
-    )
+    done = sandbox.with_python("run_eval.sh", annotations, checkpoint, sandbox.folder, "--config_path", "x.yaml")
     assert done.returncode == 0, done.stderr
     (call,) = sandbox.calls()
     out = sandbox.root / "scripts" / "eval"
@@ -286,9 +280,7 @@ def test_environment_that_cannot_be_made(sandbox: Sandbox):
 
 
 def test_accepted_pythons_are_those_of_pyproject():
-    low, high = re.search(
-        r'requires-python = ">=3\.(\d+),<3\.(\d+)"', (ROOT / "pyproject.toml").read_text()
-    ).groups()
+    low, high = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', (ROOT / "pyproject.toml").read_text()).groups()
     assert f"(3, {low}) <= sys.version_info[:2] < (3, {high})" in (ROOT / "scripts" / "_env.sh").read_text()
 
 

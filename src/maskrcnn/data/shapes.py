@@ -71,9 +71,7 @@ def _description(root: Path) -> str | None:
         return None
 
 
-def _write_split(
-    root: Path, split: str, count: int, size: tuple[int, int], seed: int, description: str
-) -> None:
+def _write_split(root: Path, split: str, count: int, size: tuple[int, int], seed: int, description: str) -> None:
     number = SPLITS.index(split)
     folder = root / f"{split}2017"
     folder.mkdir(parents=True)
@@ -99,8 +97,7 @@ def _write_split(
         "images": images,
         "annotations": annotations,
         "categories": [
-            {"id": identity, "name": name, "supercategory": "shape"}
-            for name, identity in CATEGORY_IDS.items()
+            {"id": identity, "name": name, "supercategory": "shape"} for name, identity in CATEGORY_IDS.items()
         ],
     }
     (root / "annotations").mkdir(exist_ok=True)

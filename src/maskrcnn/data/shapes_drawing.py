@@ -53,9 +53,7 @@ def draw_scene(
     return _camera(rng, picture), instances
 
 
-def _add_shape(
-    rng: np.random.Generator, picture: np.ndarray, instances: list[Instance], category: str
-) -> None:
+def _add_shape(rng: np.random.Generator, picture: np.ndarray, instances: list[Instance], category: str) -> None:
     """Draw one shape where enough of the others stays visible; none if no such place is found soon."""
     height, width = picture.shape[:2]
     low, high, _ = _RADII[rng.choice(len(_RADII), p=[share for *_, share in _RADII])]
@@ -77,9 +75,7 @@ def _well_visible(item: Instance) -> bool:
     return bool(item.visible.sum() >= max(MIN_AREA, MIN_VISIBLE * item.drawn))
 
 
-def _add_crowd(
-    rng: np.random.Generator, picture: np.ndarray, instances: list[Instance], category: str
-) -> None:
+def _add_crowd(rng: np.random.Generator, picture: np.ndarray, instances: list[Instance], category: str) -> None:
     """Draw a cluster of tiny shapes of one class that are annotated together."""
     height, width = picture.shape[:2]
     scale = min(height, width)

@@ -1,0 +1,129 @@
+"""Names and shapes of our network's parameters, computed without building it.
+
+A test holds them against ``MaskRCNN.parameters_dict()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from maskrcnn.models.resnet import STAGE_WIDTHS, STAGES
+
+BASIC = ("resnet18", "resnet34")
+NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_variance")
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Sizes of everything behind the backbone.
+
+    classes: with the background. anchors: at each position. roi_size: cells along a side of a box RoI's features.
+    """
+
+    classes: int
+    fpn: int = 256
+    rpn: int = 256
+    anchors: int = 3
+    roi_size: int = 7
+    fc: int = 1024
+    num_fc: int = 2
+    mask: int = 256
+    num_mask: int = 4
+
+
+def backbone_layers(backbone: str) -> list[tuple[str, str, tuple[int, int, int]]]:
+    """Each convolution with its normalisation and its (out, in, kernel), in the order of the forward pass.
+
+    Names are those below ``backbone.``: ("layer1.0.conv2", "layer1.0.bn2", (64, 64, 3)).
+    """
+    layers = [("conv1", "bn1", (64, 3, 7))]
+    basic = backbone in BASIC
+    channels = 64
+    for stage, (depth, width) in enumerate(zip(STAGES[backbone], STAGE_WIDTHS), 1):
+        out = width if basic else 4 * width
+        for i in range(depth):
+            block = f"layer{stage}.{i}."
+            sizes = [(width, channels, 3), (width, width, 3)]
+            if not basic:
+                sizes = [(width, channels, 1), (width, width, 3), (out, width, 1)]
+            layers += [(f"{block}conv{n}", f"{block}bn{n}", size) for n, size in enumerate(sizes, 1)]
+            if i == 0 and (stage > 1 or out != channels):
+                projection = block + "down_sample_layer."
+                layers.append((projection + "0", projection + "1", (out, channels, 1)))
+            channels = out
+    return layers
+
+
+def backbone_shapes(backbone: str) -> Shapes:
+    """Parameters of a backbone with batch normalisation (frozen or not)."""
+    shapes: Shapes = {}
+    for conv, norm, (out, channels, kernel) in backbone_layers(backbone):
+        shapes[f"backbone.{conv}.weight"] = (out, channels, kernel, kernel)
+        shapes.update({f"backbone.{norm}.{part}": (out,) for part in NORM_PARTS})
+    return shapes
+
+
+def network_shapes(backbone: str, heads: Heads) -> Shapes:
+    """Parameters of the whole network."""
+    shapes = backbone_shapes(backbone)
+    expansion = 1 if backbone in BASIC else 4
+
+    def layer(name: str, weight: tuple[int, ...], out: int) -> None:
+        shapes[name + ".weight"] = weight
+        shapes[name + ".bias"] = (out,)
+
+    fpn, rpn, fc, mask = heads.fpn, heads.rpn, heads.fc, heads.mask
+    for i, width in enumerate(STAGE_WIDTHS):
+        layer(f"fpn.lateral.{i}", (fpn, expansion * width, 1, 1), fpn)
+    for i in range(len(STAGE_WIDTHS)):
+        layer(f"fpn.output.{i}", (fpn, fpn, 3, 3), fpn)
+    layer("rpn.conv", (rpn, fpn, 3, 3), rpn)
+    layer("rpn.cls_logits", (heads.anchors, rpn, 1, 1), heads.anchors)
+    layer("rpn.bbox_pred", (4 * heads.anchors, rpn, 1, 1), 4 * heads.anchors)
+    for i in range(heads.num_fc):
+        layer(f"box_head.fc.{i}", (fc, fc if i else fpn * heads.roi_size**2), fc)
+    layer("box_head.cls_score", (heads.classes, fc), heads.classes)
+    layer("box_head.bbox_pred", (4 * heads.classes, fc), 4 * heads.classes)
+    for i in range(heads.num_mask):
+        layer(f"mask_head.convs.{i}", (mask, mask if i else fpn, 3, 3), mask)
+    shapes["mask_head.deconv_weight"] = (mask, mask, 2, 2)
+    shapes["mask_head.deconv_bias"] = (mask,)
+    shapes["mask_head.logits_weight"] = (heads.classes, mask)
+    shapes["mask_head.logits_bias"] = (heads.classes,)
+    return shapes
+
+
+def backbone_of(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Which backbone the parameters (under our names) belong to, None if none of ours: by number of blocks and kind."""
+    depths = tuple(
+        sum(1 for name in shapes if name.startswith(f"backbone.layer{s}.") and name.endswith(".conv1.weight"))
+        for s in range(1, 5)
+    )
+    basic = "backbone.layer1.0.conv3.weight" not in shapes
+    for name, stages in STAGES.items():
+        if stages == depths and (name in BASIC) == basic:
+            return name
+    return None
+
+
+def heads_of(shapes: Mapping[str, tuple[int, ...]]) -> Heads:
+    """Sizes of the heads whose parameters (under our names) have these shapes; KeyError names what is missing."""
+
+    def count(prefix: str) -> int:
+        return sum(1 for name in shapes if name.startswith(prefix) and name.endswith(".weight"))
+
+    fpn = shapes["fpn.output.0.weight"][0]
+    fc_out, fc_in = shapes["box_head.fc.0.weight"]
+    return Heads(
+        classes=shapes["box_head.cls_score.weight"][0],
+        fpn=fpn,
+        rpn=shapes["rpn.conv.weight"][0],
+        anchors=shapes["rpn.cls_logits.weight"][0],
+        roi_size=round((fc_in / fpn) ** 0.5),
+        fc=fc_out,
+        num_fc=count("box_head.fc."),
+        mask=shapes["mask_head.deconv_weight"][0],
+        num_mask=count("mask_head.convs."),
+    )

@@ -137,6 +137,7 @@ class Config:
     test_nms_pre: int = _key(2000, "best candidates per image before NMS", least=1)
     test_batch_size: int = _key(1, "images per evaluation step", least=1)
     mask_thr_binary: float = _key(0.5, "mask probability from which a pixel belongs to the object", least=0, most=1)
+    paste_integer_boxes: bool = _key(False, "paste masks into boxes of whole pixels, as torchvision does")
     # Optimisation
     base_lr: float = _key(0.02, "learning rate for 16 images a step", above=0)
     scale_lr: bool = _key(True, "scale base_lr by (images a step) / 16")

@@ -188,6 +188,7 @@ def evaluate_from_config(
         batch_size=cfg.test_batch_size,
         workers=cfg.num_parallel_workers,
         mask_threshold=cfg.mask_thr_binary,
+        integer_boxes=cfg.paste_integer_boxes,
         max_images=cfg.eval_images,
         strict=cfg.strict,
         output_dir=cfg.eval_output,

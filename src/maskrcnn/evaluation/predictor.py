@@ -144,6 +144,7 @@ def predict_from_config(
         batch_size=cfg.test_batch_size,
         workers=cfg.num_parallel_workers,
         mask_threshold=cfg.mask_thr_binary,
+        integer_boxes=cfg.paste_integer_boxes,
         picture_score=cfg.picture_score_thr,
         strict=cfg.strict,
     )

@@ -71,9 +71,8 @@ def data(tmp_path_factory):
 
 def arguments(data, folder, **settings):
     paths = {"coco_root": data, "save_checkpoint_path": folder / "checkpoint", "log_dir": folder / "log"}
-    return [
-        text for key, value in {**SMALL, **paths, **settings}.items() for text in (f"--{key}", str(value))
-    ]
+    paths["eval_output"] = folder / "eval"
+    return [text for key, value in {**SMALL, **paths, **settings}.items() for text in (f"--{key}", str(value))]
 
 
 def start(data, folder, **settings):
@@ -99,18 +98,16 @@ def finish(process):
 def whole(data, tmp_path_factory):
     """A run without interruption, and what it printed."""
     folder = tmp_path_factory.mktemp("whole")
-    return folder, finish(start(data, folder))
+    return folder, finish(start(data, folder, eval_interval_epochs=3, val_data_type="train2017"))
 
 
 def test_a_run_converts_trains_saves_and_logs(whole):
     folder, output = whole
     assert "4 of 4 images" in output
-    line = re.search(
-        r"^epoch 3/3 step 2/2 loss .* s/step .* images/s data wait .* memory .* GiB ETA", output, re.M
-    )
+    line = re.search(r"^epoch 3/3 step 2/2 loss .* s/step .* images/s data wait .* memory .* GiB ETA", output, re.M)
     assert line, output
     names = sorted(path.name for path in (folder / "checkpoint").iterdir())
-    assert names == ["maskrcnn-2_2.ckpt", "maskrcnn-3_1.ckpt", "maskrcnn-3_2.ckpt"]
+    assert names == ["best.ckpt", "maskrcnn-2_2.ckpt", "maskrcnn-3_1.ckpt", "maskrcnn-3_2.ckpt"]
     arrays, meta = load_checkpoint(folder / "checkpoint" / "maskrcnn-3_2.ckpt")
     assert "backbone.conv1.weight" in arrays
     assert all(np.isfinite(array).all() for array in arrays.values())
@@ -121,6 +118,8 @@ def test_a_run_converts_trains_saves_and_logs(whole):
     names = ["rpn", "rcnn", "rpn_cls", "rpn_reg", "rcnn_cls", "rcnn_reg", "rcnn_mask", "total"]
     wanted = "epoch:3 step:2 ," + ", ".join(f"{name}_loss:{number}" for name in names)
     assert re.fullmatch(wanted, log[-1])
+    assert re.search(r"^epoch 3: bbox AP \S+, segm AP \S+ \(best so far, kept as best\.ckpt\)", output, re.M)
+    assert (folder / "eval" / "segm.json").is_file()
     run = json.loads((folder / "log" / "run.json").read_text())
     assert run["config"]["epoch_size"] == 3
     assert "mindspore" in run["versions"]
@@ -200,8 +199,6 @@ def test_a_new_run_does_not_mix_with_the_checkpoints_of_another(data, whole):
 
 
 def test_only_create_dataset_stops_after_the_conversion(data, tmp_path):
-    assert (
-        main(arguments(data, tmp_path, only_create_dataset="true", mindrecord_dir=tmp_path / "record")) == 0
-    )
+    assert main(arguments(data, tmp_path, only_create_dataset="true", mindrecord_dir=tmp_path / "record")) == 0
     assert (tmp_path / "record" / "maskrcnn_train2017.mindrecord").is_file()
     assert not (tmp_path / "checkpoint").exists()

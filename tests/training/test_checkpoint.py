@@ -77,9 +77,7 @@ def test_mindspore_reads_ours_and_checks_the_crc(saved, params):
 
 @pytest.mark.parametrize("crc", [True, False])
 def test_we_read_mindspores(tmp_path, params, crc, monkeypatch):
-    monkeypatch.setattr(
-        ms.train.serialization, "SLICE_SIZE", 1
-    )  # KiB: splits the convolution over several entries
+    monkeypatch.setattr(ms.train.serialization, "SLICE_SIZE", 1)  # KiB: splits the convolution over several entries
     path = str(tmp_path / "zoo.ckpt")
     named = [{"name": n, "data": ms.Tensor(a)} for n, a in params.items()]
     ms.save_checkpoint(named, path, crc_check=crc, append_dict={"epoch_num": 3, "note": "text"})

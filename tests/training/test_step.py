@@ -43,9 +43,7 @@ class Quadratic(nn.Cell):
         )
 
 
-def run(
-    net, steps, *, momentum=0.9, decay=0.01, decay_norm_bias=True, rates=(0.1, 0.05), scale=1.0, **options
-):
+def run(net, steps, *, momentum=0.9, decay=0.01, decay_norm_bias=True, rates=(0.1, 0.05), scale=1.0, **options):
     """The weights and moments after each step, from the graph and from numpy; steps are (image, a) pairs."""
     weights = {p.name: p.asnumpy().astype(np.float64) for p in net.trainable_params()}
     moments = {name: np.zeros_like(value) for name, value in weights.items()}
@@ -109,9 +107,7 @@ def test_an_overflowing_step_leaves_every_bit_as_it_was(steps):
     with_bad = [*steps[:3], (bad, 1.0), *steps[3:]]
     rates = (0.1, 0.1)
     clean, _ = run(Quadratic(np.random.default_rng(0)), steps, rates=rates, scaled=True, skip_overflow=True)
-    dirty, norms = run(
-        Quadratic(np.random.default_rng(0)), with_bad, rates=rates, scaled=True, skip_overflow=True
-    )
+    dirty, norms = run(Quadratic(np.random.default_rng(0)), with_bad, rates=rates, scaled=True, skip_overflow=True)
     assert not np.isfinite(norms[3])
     for one, other in zip((*clean.parameters, *clean.moments), (*dirty.parameters, *dirty.moments)):
         assert one.asnumpy().tobytes() == other.asnumpy().tobytes()

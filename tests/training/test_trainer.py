@@ -113,13 +113,16 @@ def test_training_learns(tmp_path):
     assert losses[-1] < 0.5 * losses[0]
 
 
-@pytest.mark.parametrize("stop", [1, 4, 5, 12])
-def test_resuming_is_exact(whole, tmp_path, stop):
-    make_trainer(tmp_path, max_steps=stop).train()
-    rest = make_trainer(tmp_path, seed=1)
-    rest.resume(rest.checkpoints.newest())
-    assert rest.global_step == stop
-    rest.train()
+@pytest.mark.parametrize("stops", [[1, 15], [4, 5, 15], [12, 15]])
+def test_resuming_is_exact_any_number_of_times(whole, tmp_path, stops):
+    done = 0
+    for stop in stops:
+        trainer = make_trainer(tmp_path, max_steps=stop)
+        if done:
+            trainer.resume(trainer.checkpoints.newest())
+        assert trainer.global_step == done
+        assert trainer.train() == 0
+        done = stop
     assert_same_end(whole, tmp_path)
 
 

@@ -73,9 +73,7 @@ def test_another_backbone_is_refused(tmp_path, source):
 
 
 def test_nothing_matched_is_an_error(tmp_path):
-    with pytest.raises(
-        CheckpointError, match=r"matches nothing in the network: it has backbone.fc, the network has"
-    ):
+    with pytest.raises(CheckpointError, match=r"matches nothing in the network: it has backbone.fc, the network has"):
         load_pretrained(TinyNet(), write(tmp_path, {"fc": np.ones(3, np.float32)}))
 
 

@@ -83,6 +83,7 @@ class TinyLoader:
     def __init__(self, seed: int = 1, steps_per_epoch: int = 5) -> None:
         self.seed = seed
         self.steps_per_epoch = steps_per_epoch
+        self.objects_left_out = 0
 
     def epoch(self, epoch: int, start_step: int = 0):
         for step in range(start_step, self.steps_per_epoch):

@@ -44,9 +44,7 @@ def build_trainer(
     network = mixed_precision(MaskRCNN.from_config(cfg, len(classes) + 1), cfg)
     network.set_train()
     loss_scale = LossScale.from_setting(cfg.loss_scale)
-    optimizer = MomentumSGD(
-        network.trainable_params(), cfg.momentum, cfg.weight_decay, cfg.weight_decay_norm_bias
-    )
+    optimizer = MomentumSGD(network.trainable_params(), cfg.momentum, cfg.weight_decay, cfg.weight_decay_norm_bias)
     step = TrainStep(
         network,
         optimizer,
@@ -77,9 +75,7 @@ def build_trainer(
     return trainer
 
 
-def start_weights(
-    trainer: Trainer, network: nn.Cell, cfg: Config, checkpoints: CheckpointFolder | None
-) -> None:
+def start_weights(trainer: Trainer, network: nn.Cell, cfg: Config, checkpoints: CheckpointFolder | None) -> None:
     """Continue from ``resume`` if there is something to continue, else start from ``pre_trained``."""
     path = Path(cfg.resume) if cfg.resume else None
     if cfg.resume == "auto":
@@ -96,12 +92,13 @@ def mixed_precision(network: MaskRCNN, cfg: Config) -> MaskRCNN:
     """Half precision in the backbone and the pyramid, where nearly all the time goes; O2 keeps norms in
     float32.
 
-    Box coordinates need more than the 11 bits of float16, so what computes with them stays float32.
+    Box coordinates need more than the 11 bits of float16, so what computes with them stays float32. A CPU emulates
+    half precision: O0 is the fast path there.
     """
     if cfg.mixed_precision == "O0":
         return network
     if cfg.device_target == "CPU":
-        print(f"mixed_precision {cfg.mixed_precision} is slower than O0 on a CPU: for tests only", flush=True)
+        print(f"mixed_precision {cfg.mixed_precision} is emulated, and slower than O0, on a CPU", flush=True)
     for name in ("backbone", "fpn"):
         part = ms.amp.auto_mixed_precision(getattr(network, name), cfg.mixed_precision)
         network._cells[name] = part  # not setattr, which would rename the parameters
@@ -135,9 +132,7 @@ def check_folders(cfg: Config, checkpoints: CheckpointFolder | None) -> None:
     try:
         Path(cfg.log_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrainingError(
-            f"log_dir {cfg.log_dir} cannot be made: {error.strerror}; choose another"
-        ) from error
+        raise TrainingError(f"log_dir {cfg.log_dir} cannot be made: {error.strerror}; choose another") from error
     if not os.access(cfg.log_dir, os.W_OK):
         raise TrainingError(f"log_dir {cfg.log_dir} cannot be written; choose another")
     if checkpoints:

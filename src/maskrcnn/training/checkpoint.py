@@ -76,9 +76,7 @@ def save_checkpoint(path: Path, params: Iterable[tuple[str, np.ndarray]], meta: 
         raise
 
 
-def _write_entry(
-    file: BinaryIO, name: str, kind: str, dims: Iterable[int], array: np.ndarray, crc: int
-) -> int:
+def _write_entry(file: BinaryIO, name: str, kind: str, dims: Iterable[int], array: np.ndarray, crc: int) -> int:
     """Append one entry and return the crc so far."""
     message = Checkpoint()
     value = message.value.add()
@@ -127,9 +125,7 @@ def load_training_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
                 data = bytearray(b"".join(pieces.pop(value.tag)))  # a bytearray makes the array writable
                 arrays[value.tag] = _as_array(path, value.tag, data, shape, dtype)
     if pieces:
-        raise CheckpointError(
-            f"{path} is truncated: {next(iter(pieces))} is incomplete; use an earlier checkpoint"
-        )
+        raise CheckpointError(f"{path} is truncated: {next(iter(pieces))} is incomplete; use an earlier checkpoint")
     return arrays, meta
 
 
@@ -145,9 +141,7 @@ def load_meta(path: str | Path) -> dict:
 
 def _as_array(path: Path, name: str, data: bytearray, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     if len(data) != int(np.prod(shape)) * dtype.itemsize:
-        raise CheckpointError(
-            f"{path} is damaged: {name} has {len(data)} bytes, which do not make {shape} {dtype}"
-        )
+        raise CheckpointError(f"{path} is damaged: {name} has {len(data)} bytes, which do not make {shape} {dtype}")
     return np.frombuffer(data, dtype).reshape(shape)
 
 
@@ -155,13 +149,10 @@ def _parse_meta(path: Path, content: bytes) -> dict:
     try:
         meta = json.loads(content.decode("utf-32-le"))
     except ValueError as error:
-        raise CheckpointError(
-            f"{path} is damaged: its metadata cannot be read; use an earlier checkpoint"
-        ) from error
+        raise CheckpointError(f"{path} is damaged: its metadata cannot be read; use an earlier checkpoint") from error
     if meta.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} has metadata of format {meta.get('format')}, this version reads {FORMAT}: "
-            "update maskrcnn"
+            f"{path} has metadata of format {meta.get('format')}, this version reads {FORMAT}: update maskrcnn"
         )
     return meta
 
@@ -175,9 +166,7 @@ def _entries(path: Path) -> Iterator:
                 raise CheckpointError(f"{path} is empty; use an earlier checkpoint")
             end, crc = _trailer(file, size)
             if crc is not None and crc != _crc(file, end):
-                raise CheckpointError(
-                    f"{path} is damaged: its checksum does not match; use an earlier checkpoint"
-                )
+                raise CheckpointError(f"{path} is damaged: its checksum does not match; use an earlier checkpoint")
             while file.tell() < end:
                 for value in Checkpoint.FromString(_read_entry(file, path, end)).value:
                     if crc is None and value.tag == META_ENTRY:  # ours always end with a checksum
@@ -188,9 +177,7 @@ def _entries(path: Path) -> Iterator:
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}") from error
     except (DecodeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is damaged: an entry cannot be decoded; use another checkpoint"
-        ) from error
+        raise CheckpointError(f"{path} is damaged: an entry cannot be decoded; use another checkpoint") from error
 
 
 def _trailer(file: BinaryIO, size: int) -> tuple[int, int | None]:

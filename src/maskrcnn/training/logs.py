@@ -44,9 +44,7 @@ class TrainLog:
     written after the checkpoint, so that the files read as if there had been no interruption.
     """
 
-    def __init__(
-        self, folder: str | Path, rank: int = 0, resumed_at: tuple[int, int, int] | None = None
-    ) -> None:
+    def __init__(self, folder: str | Path, rank: int = 0, resumed_at: tuple[int, int, int] | None = None) -> None:
         """``resumed_at`` is the checkpoint's (epoch, step in the epoch, global step); None starts anew."""
         self.folder = Path(folder)
         loss_file, metrics_file = self.folder / f"loss_{rank}.log", self.folder / "metrics.jsonl"
@@ -67,9 +65,7 @@ class TrainLog:
             if rank == 0:
                 self._metrics = open(metrics_file, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
         except OSError as error:
-            raise TrainingError(
-                f"log_dir {self.folder} cannot be written: {error.strerror}; choose another"
-            ) from error
+            raise TrainingError(f"log_dir {self.folder} cannot be written: {error.strerror}; choose another") from error
         self._events = _event_writer(self.folder, resumed_at) if rank == 0 else None
 
     def losses(self, epoch: int, step: int, global_step: int, losses: dict[str, float], extra: dict) -> None:

@@ -36,9 +36,7 @@ class MomentumSGD(nn.Cell):
         self.parameters = ParameterTuple(parameters)
         self.moments = self.parameters.clone(prefix="moments", init="zeros")
         self.momentum = Tensor(momentum, ms.float32)
-        self.decays = tuple(
-            weight_decay if decay_norm_bias or not is_norm_or_bias(p) else 0.0 for p in parameters
-        )
+        self.decays = tuple(weight_decay if decay_norm_bias or not is_norm_or_bias(p) else 0.0 for p in parameters)
         self.count = len(parameters)
         self.apply_momentum = ops.ApplyMomentum()
 

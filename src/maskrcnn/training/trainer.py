@@ -94,11 +94,7 @@ class Trainer:
             if self.checkpoints and self.saved_step != self.global_step:
                 self.save()
         if stop.received:
-            kept = (
-                f"continue with --resume {self.saved}"
-                if self.saved
-                else "nothing saved (save_checkpoint is off)"
-            )
+            kept = f"continue with --resume {self.saved}" if self.saved else "nothing saved (save_checkpoint is off)"
             print(f"stopped by {stop.received.name} after step {self.global_step}; {kept}", flush=True)
         return stop.exit_code
 
@@ -121,12 +117,7 @@ class Trainer:
                 if self.finished or stop.received:
                     break
         epochs_done, inside = divmod(self.global_step, self.steps_per_epoch)
-        if (
-            not stop.received
-            and not inside
-            and self.plan.eval_epochs
-            and not epochs_done % self.plan.eval_epochs
-        ):
+        if not stop.received and not inside and self.plan.eval_epochs and not epochs_done % self.plan.eval_epochs:
             with stop.at_once():  # the epoch is saved first, so nothing can be lost
                 self.evaluate_epoch(log)
 
@@ -157,7 +148,7 @@ class Trainer:
         epoch, step = self.position()
         named, speed = named_losses(losses), self.progress.figures(images)
         state = {"lr": rate, "grad_norm": norm, "loss_scale": self.loss_scale.value}
-        state["skipped_steps"] = self.loss_scale.skipped
+        state.update(skipped_steps=self.loss_scale.skipped, objects_left_out=self.loader.objects_left_out)
         log.losses(epoch, step, self.global_step, named, {**state, **speed})
         left = duration((self.last_step - self.global_step) * speed["step_seconds"])
         print(
@@ -229,9 +220,7 @@ class Trainer:
         """
         arrays, meta = load_training_state(path)
         if "global_step" not in meta:
-            raise CheckpointError(
-                f"{path} holds no training state: use --pre_trained to start from its weights"
-            )
+            raise CheckpointError(f"{path} holds no training state: use --pre_trained to start from its weights")
         for key in IDENTITY:
             if meta[key] != self.identity[key]:
                 raise CheckpointError(
@@ -242,9 +231,7 @@ class Trainer:
         for name, parameter in parameters.items():
             found = arrays[name].shape if name in arrays else "missing"
             if found != tuple(parameter.shape):
-                raise CheckpointError(
-                    f"{path} has another network: {name} is {found}, not {tuple(parameter.shape)}"
-                )
+                raise CheckpointError(f"{path} has another network: {name} is {found}, not {tuple(parameter.shape)}")
         extra = sorted(arrays.keys() - parameters.keys())
         if extra:
             raise CheckpointError(f"{path} has another network: this one has no parameter {extra[0]}")

@@ -75,8 +75,7 @@ def load_pretrained(network: nn.Cell, path: str | Path) -> MatchReport:
             matched.append(name)
         elif name.startswith(BACKBONE):
             raise CheckpointError(
-                f"{path} has another backbone: {name} is {found}, the network's is {expected}; "
-                "set backbone to match"
+                f"{path} has another backbone: {name} is {found}, the network's is {expected}; set backbone to match"
             )
         else:
             reshaped.append(f"{name} {found} != {expected}")
@@ -99,11 +98,9 @@ def assign(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray]
     """Set the parameters named in ``arrays``, whose shapes fit; CheckpointError for a NaN or infinity."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise CheckpointError(
-                f"{path} holds values that are not finite in {name}: use another checkpoint"
-            )
+            raise CheckpointError(f"{path} holds values that are not finite in {name}: use another checkpoint")
         dtype = ms.dtype_to_nptype(parameters[name].dtype)
-        parameters[name].set_data(ms.Tensor(np.ascontiguousarray(array, dtype)))
+        parameters[name].set_data(ms.Tensor(np.asarray(array, dtype)))
 
 
 def _is_training_state(name: str) -> bool:

@@ -1,0 +1,222 @@
+"""The functions of this package once more, in plain float64 numpy, to test them against.
+
+Written for clarity: loops where the definition has a "for each". Arguments and results have the names, shapes and
+meanings of the MindSpore functions; nothing here is used in training or inference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def area(boxes: np.ndarray) -> np.ndarray:
+    """[...,4] to [...]; zero where a box is empty or turned inside out."""
+    boxes = np.asarray(boxes, np.float64)
+    return np.maximum(boxes[..., 2] - boxes[..., 0], 0) * np.maximum(boxes[..., 3] - boxes[..., 1], 0)
+
+
+def intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Area of overlap of every pair: [N,4] and [M,4] to [N,M]."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return np.maximum(high - low, 0).prod(-1)
+
+
+def pairwise_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of every pair: [N,4] and [M,4] to [N,M]; 0 where both are empty."""
+    overlap = intersection(a, b)
+    union = area(a)[:, None] + area(b)[None, :] - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+
+
+def pairwise_ioa(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Share of each box of ``a`` [N,4] that lies inside each box of ``b`` [M,4]: [N,M]; 0 for empty boxes."""
+    overlap = intersection(a, b)
+    own = np.broadcast_to(area(a)[:, None], overlap.shape)
+    return np.divide(overlap, own, out=np.zeros_like(overlap), where=own > 0)
+
+
+def encode_boxes(
+    boxes: np.ndarray,
+    anchors: np.ndarray,
+    means: Sequence[float] = (0, 0, 0, 0),
+    stds: Sequence[float] = (1, 1, 1, 1),
+) -> np.ndarray:
+    """Regression targets of ``boxes`` [...,4] relative to ``anchors`` [...,4] (R-CNN, appendix C, equations 6-9)."""
+    cx, cy, w, h = _centre_form(boxes, least=1e-6)
+    ax, ay, aw, ah = _centre_form(anchors, least=1e-6)
+    targets = np.stack([(cx - ax) / aw, (cy - ay) / ah, np.log(w / aw), np.log(h / ah)], -1)
+    return (targets - np.asarray(means, np.float64)) / np.asarray(stds, np.float64)
+
+
+def decode_boxes(
+    deltas: np.ndarray,
+    anchors: np.ndarray,
+    means: Sequence[float] = (0, 0, 0, 0),
+    stds: Sequence[float] = (1, 1, 1, 1),
+) -> np.ndarray:
+    """Boxes [...,4] from regression outputs and anchors (R-CNN, appendix C, equations 1-4), sides grow by 62.5 at most."""
+    deltas = np.asarray(deltas, np.float64) * np.asarray(stds, np.float64) + np.asarray(means, np.float64)
+    ax, ay, aw, ah = _centre_form(anchors)
+    half_w = aw * np.exp(np.minimum(deltas[..., 2], math.log(1000 / 16))) / 2
+    half_h = ah * np.exp(np.minimum(deltas[..., 3], math.log(1000 / 16))) / 2
+    cx, cy = ax + aw * deltas[..., 0], ay + ah * deltas[..., 1]
+    return np.stack([cx - half_w, cy - half_h, cx + half_w, cy + half_h], -1)
+
+
+def clip_boxes(boxes: np.ndarray, height: np.ndarray | float, width: np.ndarray | float) -> np.ndarray:
+    """Boxes [...,4] cut to [0,width] x [0,height]."""
+    boxes = np.asarray(boxes, np.float64)
+    x = np.clip(boxes[..., 0::2], 0, np.asarray(width, np.float64)[..., None])
+    y = np.clip(boxes[..., 1::2], 0, np.asarray(height, np.float64)[..., None])
+    return np.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], -1)
+
+
+def _centre_form(boxes: np.ndarray, least: float = -np.inf) -> tuple[np.ndarray, ...]:
+    """Centre x, centre y, width and height of boxes [...,4], the sides at least ``least``; the corner stays."""
+    boxes = np.asarray(boxes, np.float64)
+    w = np.maximum(boxes[..., 2] - boxes[..., 0], least)
+    h = np.maximum(boxes[..., 3] - boxes[..., 1], least)
+    return boxes[..., 0] + w / 2, boxes[..., 1] + h / 2, w, h
+
+
+def nms_mask(boxes: np.ndarray, valid: np.ndarray, iou_threshold: float) -> np.ndarray:
+    """Survivors of greedy suppression of boxes [N,4], best first, among the valid ones: bool [N]."""
+    return _greedy(pairwise_iou(boxes, boxes) > iou_threshold, valid)
+
+
+def class_aware_nms_mask(boxes: np.ndarray, labels: np.ndarray, valid: np.ndarray, iou_threshold: float) -> np.ndarray:
+    """``nms_mask`` where a box only suppresses boxes of its own class: bool [N]."""
+    same = np.asarray(labels)[:, None] == np.asarray(labels)[None, :]
+    return _greedy((pairwise_iou(boxes, boxes) > iou_threshold) & same, valid)
+
+
+def _greedy(conflict: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Take every valid item that conflicts with none taken before it: bool [N,N] and [N] to [N]."""
+    taken = np.zeros(len(conflict), bool)
+    for i in range(len(conflict)):
+        taken[i] = valid[i] and not (conflict[i] & taken).any()
+    return taken
+
+
+def level_of(boxes: np.ndarray, finest_scale: float, num_levels: int) -> np.ndarray:
+    """Pyramid level of each box [R,4]: FPN, equation 1, a millionth of a level in favour of the coarser one."""
+    boxes = np.asarray(boxes, np.float64)
+    side = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+    with np.errstate(divide="ignore"):
+        level = np.floor(np.log2(side / finest_scale) + 1e-6)
+    return np.clip(level, 0, num_levels - 1).astype(np.int32)
+
+
+def roi_align(
+    features: Sequence[np.ndarray],
+    strides: Sequence[int],
+    boxes: np.ndarray,
+    size: int,
+    sampling: int = 2,
+    aligned: bool = True,
+    finest_scale: float = 56.0,
+) -> np.ndarray:
+    """Features of the RoIs of one image (Mask R-CNN, section 3): each bin the mean of bilinear samples of its level.
+
+    Args:
+        features: a map [C,H_l,W_l] a level; strides: pixels a cell of each.
+        boxes: [R,4] in pixels.
+
+    Returns:
+        float64 [R, size*size, C], bins row by row.
+    """
+    boxes = np.asarray(boxes, np.float64)
+    features = [np.asarray(feature, np.float64) for feature in features]
+    pooled = np.zeros((len(boxes), size, size, features[0].shape[0]))
+    levels = level_of(boxes, finest_scale, len(features))
+    for r, (box, level) in enumerate(zip(boxes, levels)):
+        x1, y1, x2, y2 = box / strides[level] - (0.5 if aligned else 0.0)
+        w, h = (x2 - x1, y2 - y1) if aligned else (max(x2 - x1, 1.0), max(y2 - y1, 1.0))
+        for row in range(size * sampling):
+            for column in range(size * sampling):
+                y = y1 + (row + 0.5) * h / (size * sampling)
+                x = x1 + (column + 0.5) * w / (size * sampling)
+                pooled[r, row // sampling, column // sampling] += bilinear(features[level], y, x)
+    return (pooled / sampling**2).reshape(len(boxes), size * size, -1)
+
+
+def bilinear(feature: np.ndarray, y: float, x: float) -> np.ndarray:
+    """Value [C] of a map [C,H,W] between its cells; the border cells continue for one cell, beyond them it is zero."""
+    _, height, width = feature.shape
+    if y < -1 or y > height or x < -1 or x > width:
+        return np.zeros(feature.shape[0])
+    y, x = min(max(y, 0.0), height - 1.0), min(max(x, 0.0), width - 1.0)
+    top, left = int(y), int(x)
+    bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+    upper = feature[:, top, left] * (left + 1 - x) + feature[:, top, right] * (x - left)
+    lower = feature[:, bottom, left] * (left + 1 - x) + feature[:, bottom, right] * (x - left)
+    return upper * (top + 1 - y) + lower * (y - top)
+
+
+def mask_coverage(crops: np.ndarray, frames: np.ndarray, rois: np.ndarray, size: int) -> np.ndarray:
+    """Covered share of each cell of a size x size grid over each RoI, as a sum of areas of overlapping rectangles.
+
+    Args:
+        crops: [R,P,P] in 0..1; frames, rois: [R,4] in pixels.
+
+    Returns:
+        float64 [R,size,size].
+    """
+    covered = np.zeros((len(rois), size, size))
+    for r, (crop, frame, roi) in enumerate(zip(crops, frames, rois)):
+        pixels, cells = _grid(frame, crop.shape[0]), _grid(roi, size)
+        share = intersection(cells, pixels) / area(cells)[:, None]
+        covered[r] = (share @ np.asarray(crop, np.float64).reshape(-1)).reshape(size, size)
+    return covered
+
+
+def _grid(box: np.ndarray, size: int) -> np.ndarray:
+    """The size x size equal rectangles that make up a box, row by row: [size*size,4]; sides of at least 1e-6."""
+    x1, y1, x2, y2 = np.asarray(box, np.float64)
+    x = x1 + max(x2 - x1, 1e-6) * np.arange(size + 1) / size
+    y = y1 + max(y2 - y1, 1e-6) * np.arange(size + 1) / size
+    return np.array([[x[j], y[i], x[j + 1], y[i + 1]] for i in range(size) for j in range(size)])
+
+
+def match_rois(
+    boxes: np.ndarray,
+    valid: np.ndarray,
+    gt_boxes: np.ndarray,
+    gt_labels: np.ndarray,
+    positive_iou: float = 0.5,
+    negative_iou: float = 0.5,
+    crowd_ioa: float = 0.7,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Best ground truth of each candidate (int32, 0 if there is none), and whether it is foreground or background."""
+    matched = np.zeros(len(boxes), np.int32)
+    foreground, background = np.zeros(len(boxes), bool), np.zeros(len(boxes), bool)
+    iou, ioa = pairwise_iou(boxes, gt_boxes), pairwise_ioa(boxes, gt_boxes)
+    for r in range(len(boxes)):
+        best, in_crowd = -1.0, 0.0
+        for g, label in enumerate(gt_labels):
+            if label > 0 and iou[r, g] > best:
+                best, matched[r] = iou[r, g], g
+            if label == -1:
+                in_crowd = max(in_crowd, ioa[r, g])
+        if valid[r]:
+            foreground[r] = best >= positive_iou
+            background[r] = best < min(negative_iou, positive_iou) and in_crowd <= crowd_ioa
+    return matched, foreground, background
+
+
+def sample_rois(
+    foreground: np.ndarray, background: np.ndarray, keys: np.ndarray, num_positive: int, num_total: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The foreground and background candidates with the largest keys: index int32, positive and valid [num_total]."""
+    by_key = sorted(range(len(keys)), key=lambda i: -keys[i])
+    positives = [i for i in by_key if foreground[i]][:num_positive]
+    negatives = [i for i in by_key if background[i]][: num_total - len(positives)]
+    empty = num_total - len(positives) - len(negatives)
+    index = np.array(positives + negatives + [0] * empty, np.int32)
+    slot = np.arange(num_total)
+    return index, slot < len(positives), slot < len(positives) + len(negatives)

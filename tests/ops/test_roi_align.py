@@ -1,0 +1,163 @@
+"""RoIAlign on all levels by one gather, against per-sample bilinear interpolation in float64, and torchvision."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from maskrcnn.ops import reference
+from maskrcnn.ops.roi_align import feature_tables, level_of, roi_align
+from tests.graph import Compiled, Gradient
+
+STRIDES = (4, 8, 16, 32)
+SHAPES = ((16, 24), (8, 12), (4, 6), (2, 3))  # of a 64 x 96 image
+FINEST = 8.0  # boxes of 16, 32 and 64 pixels begin levels 1, 2 and 3
+
+# On each level: the whole image, outside on every side, half outside, one point, no width, no height, thin, one pixel
+# beyond the border exactly, inside out.
+EDGES = np.array(
+    [
+        [0, 0, 96, 64],
+        [-40, -40, -20, -20],
+        [120, 80, 160, 120],
+        [-30, 10, 30, 50],
+        [80, 50, 130, 100],
+        [33, 21, 33, 21],
+        [33, 10, 33, 50],
+        [10, 33, 50, 33],
+        [5, 5, 90, 6],
+        [94, 62, 96, 64],
+        [96, 64, 99, 67],
+        [-4, -4, 0, 0],
+        [60, 60, 20, 20],
+    ],
+    np.float32,
+)
+
+
+def pool(table, boxes, strides, shapes, size, sampling=2, aligned=True, finest_scale=FINEST):
+    return roi_align(table, shapes, strides, boxes, size, sampling, aligned, finest_scale)
+
+
+def random_maps(rng: np.random.Generator, channels: int = 3) -> list[np.ndarray]:
+    return [rng.normal(size=(channels, h, w)).astype(np.float32) for h, w in SHAPES]
+
+
+def as_table(maps) -> np.ndarray:
+    return np.concatenate([m.reshape(m.shape[0], -1).T for m in maps])
+
+
+def random_rois(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Of all sizes, some reaching over the border; not so close to a level's border that rounding decides."""
+    side = 2 ** rng.uniform(1, 6.5, (n, 2))
+    centre = rng.uniform(-5, [100, 70], (n, 2))
+    rois = np.concatenate([centre - side / 2, centre + side / 2], 1).astype(np.float32)
+    area = reference.area(rois)
+    clear = (np.abs(np.log2(area[:, None] / np.array([16.0, 32.0, 64.0]) ** 2)) > 1e-3).all(1)
+    return rois[clear]
+
+
+def test_table_rows_are_positions():
+    rng = np.random.default_rng(0)
+    maps = [rng.normal(size=(2, 3, h, w)).astype(np.float32) for h, w in SHAPES]
+    tables = Compiled(feature_tables)(maps)
+    for image in range(2):
+        np.testing.assert_array_equal(tables[image], as_table([m[image] for m in maps]))
+
+
+def test_levels():
+    rng = np.random.default_rng(1)
+    boxes = random_rois(rng, 200)
+    run = Compiled(level_of, finest_scale=FINEST, num_levels=4)
+    assert (run(boxes) == reference.level_of(boxes, FINEST, 4)).all()
+    assert (run(EDGES) == reference.level_of(EDGES, FINEST, 4)).all()
+
+
+def test_levels_of_the_paper():
+    """FPN, equation 1: 224 pixels belong to P4 (level 2), half as much to P3, twice to P5; borders go up."""
+    sides = np.array([0, 1, 56, 111.9, 112, 223.9, 224, 447.9, 448, 2000])
+    boxes = np.stack([np.full(10, 7.0), np.full(10, 5.0), 7 + sides / 2, 5 + sides * 2], 1)
+    expected = [0, 0, 0, 0, 1, 1, 2, 2, 3, 3]
+    assert Compiled(level_of, finest_scale=56.0, num_levels=4)(boxes).tolist() == expected
+    assert reference.level_of(boxes, 56.0, 4).tolist() == expected
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize(("size", "sampling"), [(7, 2), (2, 1), (3, 3)])
+def test_equals_the_twin(aligned, size, sampling):
+    rng = np.random.default_rng(2)
+    maps = random_maps(rng)
+    rois = np.concatenate([EDGES, random_rois(rng, 40)])
+    run = Compiled(pool, strides=STRIDES, shapes=SHAPES, size=size, sampling=sampling, aligned=aligned)
+    found = run(as_table(maps), rois)
+    expected = reference.roi_align(maps, STRIDES, rois, size, sampling, aligned, FINEST)
+    assert found.shape == expected.shape == (len(rois), size * size, 3)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    assert set(reference.level_of(rois, FINEST, 4)) == {0, 1, 2, 3}
+    assert (found[1:3] == 0).all()  # wholly outside
+
+
+def test_linear_map_gives_bin_centres():
+    """On a map whose value is its position, a bin away from the border is the position of its centre."""
+    y, x = np.mgrid[:16, :24]
+    ramp = np.stack([x, y]).astype(np.float32)
+    roi = np.array([[20.0, 12.0, 48.0, 40.0]])
+    cells = (roi[0, 0] + (np.arange(7) + 0.5) * 4) / 4, (roi[0, 1] + (np.arange(7) + 0.5) * 4) / 4
+    for aligned in (True, False):
+        run = Compiled(pool, strides=(4,), shapes=((16, 24),), size=7, aligned=aligned)
+        found = run(as_table([ramp]), roi).reshape(7, 7, 2)
+        shift = 0.5 if aligned else 0.0  # a cell's value stands for its centre
+        np.testing.assert_allclose(found[..., 0], np.tile(cells[0] - shift, (7, 1)), atol=1e-5)
+        np.testing.assert_allclose(found[..., 1], np.tile(cells[1] - shift, (7, 1)).T, atol=1e-5)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_gradient_of_the_table(aligned):
+    """RoIAlign is linear: its value on the map that is one-hot in each position is its matrix."""
+    rng = np.random.default_rng(3)
+    shapes, strides = ((4, 6), (2, 3)), (4, 8)
+    rois = np.array(
+        [[0, 0, 24, 16], [3.3, 2.1, 9.7, 12.9], [-8, 5, 7, 30], [11, 7, 11, 7], [40, 40, 50, 50], [1, 1, 20, 9]]
+    )
+    rows = sum(h * w for h, w in shapes)
+    identity = np.split(np.eye(rows), [24])
+    one_hot = [part.T.reshape(rows, h, w) for part, (h, w) in zip(identity, shapes)]
+    matrix = reference.roi_align(one_hot, strides, rois, 3, 2, aligned, FINEST)  # [R, 9, rows]
+    table, cotangent = rng.normal(size=(rows, 5)), rng.normal(size=(len(rois), 9, 5))
+    derive = Gradient(pool, strides=strides, shapes=shapes, size=3, aligned=aligned)
+    value, gradient = derive(table, rois, cotangents=[cotangent])
+    expected = np.einsum("rbp,rbc->pc", matrix, cotangent)
+    np.testing.assert_allclose(gradient, expected, atol=1e-5)
+    assert value == pytest.approx((expected * table).sum(), abs=1e-4)
+    assert np.abs(expected[:24]).sum() > 1 and np.abs(expected[24:]).sum() > 1
+
+
+def test_no_gradient_to_the_boxes():
+    rng = np.random.default_rng(4)
+    run = Gradient(pool, inputs=2, strides=STRIDES, shapes=SHAPES, size=2)
+    _, gradients = run(as_table(random_maps(rng)), random_rois(rng, 5), cotangents=[np.ones((1, 4, 3))])
+    assert np.abs(gradients[0]).sum() > 0
+    assert (gradients[1] == 0).all()
+
+
+def test_levels_of_torchvision(parity_file):
+    fixture = np.load(parity_file)
+    found = Compiled(level_of, finest_scale=56.0, num_levels=4)(fixture["eval/proposals"])
+    assert (found + 2 == fixture["eval/roi_levels_of_proposals"]).all()
+
+
+@pytest.mark.parametrize(("array", "size"), [("eval/box_roi_features", 7), ("eval/mask_roi_features", 14)])
+def test_features_of_torchvision(parity_file, array, size):
+    """The first RoIs of image 0, RoIAlign without the half-cell shift."""
+    fixture = np.load(parity_file)
+    expected = fixture[array]
+    rois = fixture["eval/proposals" if size == 7 else "eval/det_boxes"][: len(expected)]
+    maps = [fixture[f"eval/P{level}"][0] for level in (2, 3, 4, 5)]
+    shapes = tuple(m.shape[1:] for m in maps)
+    run = Compiled(pool, strides=STRIDES, shapes=shapes, size=size, aligned=False, finest_scale=56.0)
+    found = run(as_table(maps), rois)
+    expected = expected.reshape(len(rois), 256, -1).transpose(0, 2, 1)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, atol=1e-4 * scale)
+    twin = reference.roi_align(maps, STRIDES, rois[:4], size, aligned=False)
+    np.testing.assert_allclose(twin, expected[:4], atol=1e-4 * scale)

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from tests.graph import Compiled, Gradient
 
 from maskrcnn.ops import boxes as ops_boxes
 from maskrcnn.ops import reference
-from tests.graph import Compiled, Gradient
 
 STDS = (0.1, 0.1, 0.2, 0.2)
 MEANS = (0.1, -0.2, 0.3, 0.0)

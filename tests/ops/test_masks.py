@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.graph import Compiled
 
 from maskrcnn.ops import reference
 from maskrcnn.ops.masks import mask_coverage
-from tests.graph import Compiled
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_disc():
 
 
 def test_targets_of_torchvision(parity_file):
-    """Its soft targets are bilinear samples of whole masks, half a pixel off; ours are areas: outlines differ a little."""
+    """Its soft targets are bilinear samples of whole masks, half a pixel off; ours are areas: outlines may differ."""
     fixture = np.load(parity_file)
     rois, count = fixture["train/mask_rois"], fixture["train/mask_rois_count"]
     labels = fixture["train/roi_labels"].reshape(2, 64)

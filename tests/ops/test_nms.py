@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.graph import Compiled
 
 from maskrcnn.ops import nms, reference
-from tests.graph import Compiled
 
 THRESHOLD = 0.5
 N = 120

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.graph import Compiled, Gradient
 
 from maskrcnn.ops import reference
 from maskrcnn.ops.roi_align import feature_tables, level_of, roi_align
-from tests.graph import Compiled, Gradient
 
 STRIDES = (4, 8, 16, 32)
 SHAPES = ((16, 24), (8, 12), (4, 6), (2, 3))  # of a 64 x 96 image

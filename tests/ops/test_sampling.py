@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.graph import Compiled
 
 from maskrcnn.ops import reference
 from maskrcnn.ops.sampling import match_rois, sample_rois
-from tests.graph import Compiled
 
 R, G = 60, 6
 

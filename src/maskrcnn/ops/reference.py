@@ -59,7 +59,7 @@ def decode_boxes(
     means: Sequence[float] = (0, 0, 0, 0),
     stds: Sequence[float] = (1, 1, 1, 1),
 ) -> np.ndarray:
-    """Boxes [...,4] from regression outputs and anchors (R-CNN, appendix C, equations 1-4), sides grow by 62.5 at most."""
+    """Boxes [...,4] from regression outputs and anchors (R-CNN, equations 1-4); sides grow by 62.5 times at most."""
     deltas = np.asarray(deltas, np.float64) * np.asarray(stds, np.float64) + np.asarray(means, np.float64)
     ax, ay, aw, ah = _centre_form(anchors)
     half_w = aw * np.exp(np.minimum(deltas[..., 2], math.log(1000 / 16))) / 2

@@ -136,6 +136,7 @@ def test_a_killed_run_resumes_exactly(data, whole, tmp_path):
     assert process.wait() == -signal.SIGKILL
     output = finish(start(data, tmp_path, resume="auto"))
     assert "resumed from" in output or "starting anew" in output
+    assert "settings changed" not in output
     last = "checkpoint/maskrcnn-3_2.ckpt"
     (arrays, meta), (others, other_meta) = (
         load_training_state(folder / last),

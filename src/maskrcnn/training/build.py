@@ -29,6 +29,9 @@ from maskrcnn.training.step import TrainStep
 from maskrcnn.training.trainer import Plan, Trainer
 from maskrcnn.training.weights import load_pretrained
 
+# Settings that may differ from those of a checkpoint without changing what is learnt.
+NOT_TRAINING = {"resume", "pre_trained", "max_steps", "save_checkpoint_path", "log_dir", "coco_root", "mindrecord_dir"}
+
 
 def build_trainer(
     cfg: Config, record: Path, checkpoints: CheckpointFolder | None, rank: int = 0, world: int = 1
@@ -83,7 +86,14 @@ def start_weights(trainer: Trainer, network: nn.Cell, cfg: Config, checkpoints: 
         if path is None:
             print(f"resume auto: no checkpoint in {cfg.save_checkpoint_path} yet, starting anew", flush=True)
     if path is not None:
-        trainer.resume(path)
+        before = trainer.resume(path).get("config", {})
+        changed = [
+            f"{key} {before[key]} -> {value}"
+            for key, value in cfg.to_dict().items()
+            if key not in NOT_TRAINING and before.get(key, value) != value
+        ]
+        if changed:
+            print(f"settings changed since then: {', '.join(changed)}", flush=True)
     elif cfg.pre_trained:
         print("\n".join(load_pretrained(network, cfg.pre_trained).lines()), flush=True)
 

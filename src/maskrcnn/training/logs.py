@@ -9,11 +9,12 @@ import re
 import resource
 import shutil
 import sys
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -176,6 +177,16 @@ class Progress:
             "data_wait": round(waited, 4),
             "memory_gib": round(peak_memory() / 2**30, 3),
         }
+
+
+def timed(batches: Iterator[Any]) -> Iterator[tuple[Any, float, float]]:
+    """Every batch with the seconds it was waited for, and the time at which the waiting began."""
+    while True:
+        began = time.perf_counter()
+        batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch, time.perf_counter() - began, began
 
 
 def peak_memory() -> int:

@@ -17,7 +17,7 @@ from maskrcnn import __version__
 from maskrcnn.errors import CheckpointError, TrainingError
 from maskrcnn.models.mask_rcnn import LOSS_NAMES
 from maskrcnn.training.checkpoint import CheckpointFolder, load_training_state
-from maskrcnn.training.logs import Progress, TrainLog, duration, named_losses
+from maskrcnn.training.logs import Progress, TrainLog, duration, named_losses, timed
 from maskrcnn.training.optimizer import LossScale
 from maskrcnn.training.schedule import LearningRate
 from maskrcnn.training.signals import StopSignals
@@ -64,8 +64,7 @@ class Trainer:
 
         :param identity: values of ``IDENTITY``; a checkpoint in which they differ is refused.
         :param log: opens the log, given the position that the run continues from.
-        :param evaluate: takes a checkpoint's path and returns figures, ``segm_ap`` and ``bbox_ap`` among
-            them.
+        :param evaluate: takes a checkpoint's path and returns figures, ``segm_ap`` and ``bbox_ap`` among them.
         :param info: what else checkpoints shall hold (configuration, category ids).
         """
         self.step, self.loader, self.learning_rate, self.plan = step, loader, learning_rate, plan
@@ -212,8 +211,8 @@ class Trainer:
         self.saved = self.checkpoints.save(self.state(), self.meta(), *self.position())
         self.saved_step = self.global_step
 
-    def resume(self, path: Path) -> None:
-        """Continue from ``path`` exactly.
+    def resume(self, path: Path) -> dict:
+        """Continue from ``path`` exactly; returns its metadata.
 
         :raises CheckpointError: damaged, without a training state, of another network or of another run's
             data.
@@ -240,13 +239,4 @@ class Trainer:
         self.global_step = self.saved_step = meta["global_step"]
         self.saved = path
         print(f"resumed from {path}: {self.global_step} of {self.last_step} steps done", flush=True)
-
-
-def timed(batches: Iterator[Any]) -> Iterator[tuple[Any, float, float]]:
-    """Every batch with the seconds it was waited for, and the time at which the waiting began."""
-    while True:
-        began = time.perf_counter()
-        batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch, time.perf_counter() - began, began
+        return meta

@@ -207,7 +207,9 @@ class RestrictedUnpickler(pickle.Unpickler):
         try:
             return _STAND_INS[module, name]
         except KeyError:
-            raise UnsafePickle(f"it asks for {module}.{name}, which is no part of weights") from None
+            raise UnsafePickle(
+                f"it asks for {module}.{name}, which is no part of weights; save the network's state_dict alone"
+            ) from None
 
     def persistent_load(self, pid: Any) -> Storage:
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":

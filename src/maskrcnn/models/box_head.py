@@ -119,7 +119,5 @@ class BoxHead(nn.Cell):
         decoded = ops.gather(decoded, index, 0)
         labels = index % (self.num_classes - 1) + 1
         keep = class_aware_nms_mask(decoded, labels, scores >= 0, nms_threshold, extent)
-        scores, best = ops.topk(
-            ops.where(keep, scores, -ops.ones_like(scores)), min(max_detections, scores.shape[0])
-        )
+        scores, best = ops.topk(ops.where(keep, scores, -ops.ones_like(scores)), min(max_detections, scores.shape[0]))
         return ops.gather(decoded, best, 0), ops.relu(scores), ops.gather(labels, best, 0), scores >= 0

@@ -12,11 +12,10 @@ from maskrcnn.models.layers import head_conv
 def add_upsampled(x: Tensor, coarse: Tensor) -> Tensor:
     """x [N,C,2H,2W] plus coarse [N,C,H,W] repeated twice along both sides (nearest-neighbour upsampling).
 
-    Written as a broadcast addition: the upsampled map is never stored, and it exports to every format.
+    Written with broadcasting, which every export format knows.
     """
     n, c, h, w = coarse.shape
-    fine = x.reshape((n, c, h, 2, w, 2)) + coarse.reshape((n, c, h, 1, w, 1))
-    return fine.reshape((n, c, 2 * h, 2 * w))
+    return x + coarse.reshape((n, c, h, 1, w, 1)).broadcast_to((n, c, h, 2, w, 2)).reshape(x.shape)
 
 
 class FPN(nn.Cell):

@@ -1,4 +1,8 @@
-"""Convolutions with their normalisation, and the initialisers of the paper."""
+"""Convolutions with their normalisation, and the initialisers of the paper.
+
+Here and wherever maps are large, broadcasting is spelled out: CPU arithmetic on operands of unequal shapes keeps
+16 bytes of index for every element of the result, for the life of the graph.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeNormal, Normal, XavierUniform, initializer
 
 from maskrcnn.errors import ConfigError
+from maskrcnn.ops.conv import Conv3x3
 
 BATCH_NORM_EPS = 1e-5
 GROUPS = 32  # of group normalisation, Wu & He, "Group Normalization", section 4
@@ -23,40 +28,40 @@ class FrozenBatchNorm(nn.Cell):
         super().__init__()
         self.gamma = Parameter(initializer("ones", [channels]), name="gamma", requires_grad=False)
         self.beta = Parameter(initializer("zeros", [channels]), name="beta", requires_grad=False)
-        self.moving_mean = Parameter(
-            initializer("zeros", [channels]), name="moving_mean", requires_grad=False
-        )
-        self.moving_variance = Parameter(
-            initializer("ones", [channels]), name="moving_variance", requires_grad=False
-        )
+        self.moving_mean = Parameter(initializer("zeros", [channels]), name="moving_mean", requires_grad=False)
+        self.moving_variance = Parameter(initializer("ones", [channels]), name="moving_variance", requires_grad=False)
 
     def fold(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weight [O,I,k,k] and bias [O] of the convolution followed by this normalisation."""
         scale = self.gamma * ops.rsqrt(self.moving_variance + BATCH_NORM_EPS)
         bias = self.beta - self.moving_mean * scale
-        return weight * ops.stop_gradient(scale).reshape((-1, 1, 1, 1)), ops.stop_gradient(bias)
+        scale = ops.stop_gradient(scale).reshape((-1, 1, 1, 1)).broadcast_to(weight.shape)
+        return weight * scale, ops.stop_gradient(bias)
 
 
-class FoldedConv(nn.Conv2d):
-    """A bias-free convolution that applies a folded normalisation: NCHW float to NCHW float."""
+class Conv(nn.Conv2d):
+    """``nn.Conv2d`` with "same" padding for odd kernels; on a CPU a 3x3 one uses ``ops/conv.py``."""
 
-    def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return ops.bias_add(self.conv2d(x, weight), bias)
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, **initial) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, pad_mode="pad", padding=kernel_size // 2, **initial
+        )
+        self.lean = kernel_size == 3 and stride == 1 and ms.get_context("device_target") == "CPU"
+        self.conv3x3 = Conv3x3()
+
+    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The convolution alone, with a weight that need not be the parameter itself."""
+        return self.conv3x3(x, weight) if self.lean else self.conv2d(x, weight)
+
+    def construct(self, x: Tensor) -> Tensor:
+        out = self.convolve(x, self.weight)
+        return ops.bias_add(out, self.bias) if self.has_bias else out
 
 
-def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, norm: str = "") -> nn.Conv2d:
-    """A bias-free convolution with "same" padding for odd kernels, He-initialised (fan out, as ResNet's authors)."""
-    kind = FoldedConv if norm == "frozen_bn" else nn.Conv2d
-    return kind(
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride,
-        pad_mode="pad",
-        padding=kernel_size // 2,
-        has_bias=False,
-        weight_init=HeNormal(mode="fan_out", nonlinearity="relu"),
-    )
+def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> Conv:
+    """A bias-free convolution, He-initialised (fan out, as ResNet's authors)."""
+    init = HeNormal(mode="fan_out", nonlinearity="relu")
+    return Conv(in_channels, out_channels, kernel_size, stride, has_bias=False, weight_init=init)
 
 
 def normalisation(kind: str, channels: int) -> nn.Cell:
@@ -80,13 +85,11 @@ class ConvNormCell(nn.Cell):
     def conv_norm(self, conv_layer: nn.Cell, norm_layer: nn.Cell, x: Tensor) -> Tensor:
         if self.folded:
             weight, bias = norm_layer.fold(conv_layer.weight)
-            return conv_layer(x, weight, bias)
+            return ops.bias_add(conv_layer.convolve(x, weight), bias)
         return norm_layer(conv_layer(x))
 
 
-def head_conv(
-    in_channels: int, out_channels: int, kernel_size: int, init: str = "he", std: float = 0.01
-) -> nn.Conv2d:
+def head_conv(in_channels: int, out_channels: int, kernel_size: int, init: str = "he", std: float = 0.01) -> Conv:
     """A convolution with bias for FPN and the heads.
 
     Args:
@@ -98,16 +101,7 @@ def head_conv(
         "xavier": XavierUniform(),
         "normal": Normal(sigma=std),
     }[init]
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size,
-        pad_mode="pad",
-        padding=kernel_size // 2,
-        has_bias=True,
-        weight_init=weight_init,
-        bias_init="zeros",
-    )
+    return Conv(in_channels, out_channels, kernel_size, has_bias=True, weight_init=weight_init, bias_init="zeros")
 
 
 def dense(in_features: int, out_features: int, std: float = 0.0) -> nn.Dense:
@@ -120,6 +114,3 @@ def freeze(cell: nn.Cell) -> None:
     """Take every parameter of ``cell`` out of training."""
     for parameter in cell.get_parameters():
         parameter.requires_grad = False
-
-
-FLOAT = ms.float32

@@ -32,9 +32,7 @@ class MaskHead(nn.Cell):
             name="deconv.weight",
         )
         self.deconv_bias = Parameter(initializer("zeros", [channels]), name="deconv.bias")
-        self.logits_weight = Parameter(
-            initializer(Normal(sigma=0.001), [num_classes, channels]), name="logits.weight"
-        )
+        self.logits_weight = Parameter(initializer(Normal(sigma=0.001), [num_classes, channels]), name="logits.weight")
         self.logits_bias = Parameter(initializer("zeros", [num_classes]), name="logits.bias")
         self.channels = channels
 
@@ -46,11 +44,9 @@ class MaskHead(nn.Cell):
         for layer in self.convs:
             x = ops.relu(layer(x))
         # [in, out, ky, kx] to [(ky, kx, out), in]: each tap of the deconvolution is a 1x1 convolution.
-        weight = self.deconv_weight.transpose((2, 3, 1, 0)).reshape(
-            (UP * UP * self.channels, self.channels, 1, 1)
-        )
-        x = ops.conv2d(x, weight).reshape((r, UP * UP, self.channels, positions))
-        x = ops.relu(x + self.deconv_bias.reshape((1, 1, -1, 1)))
+        weight = self.deconv_weight.transpose((2, 3, 1, 0)).reshape((UP * UP * self.channels, self.channels, 1, 1))
+        x = ops.bias_add(ops.conv2d(x, weight), ops.concat([self.deconv_bias] * (UP * UP)))
+        x = ops.relu(x).reshape((r, UP * UP, self.channels, positions))
         own = ops.gather(self.logits_weight, labels, 0).reshape((r, 1, 1, self.channels))
         own = own.broadcast_to((r, UP * UP, 1, self.channels))
         x = ops.bmm(own, x).reshape((r, UP, UP, size, size))

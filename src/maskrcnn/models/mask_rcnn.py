@@ -1,7 +1,7 @@
 """Mask R-CNN: He et al., section 3, with a ResNet-FPN backbone, as one static graph.
 
-Every shape is fixed: ground truth, proposals and detections fill slots, and masks say which slots count. An image without
-objects, an image of only crowd regions and a result without detections are therefore ordinary.
+Every shape is fixed: ground truth, proposals and detections fill slots, and masks say which slots count. An image
+without objects, an image of only crowd regions and a result without detections are therefore ordinary.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ class MaskRCNN(nn.Cell):
         self.mask_head = mask_head
         self.roi = roi
         self.detection = detection
-        self.mean = Tensor(pixel_mean, ms.float32).reshape((1, 3, 1, 1))
-        self.std = Tensor(pixel_std, ms.float32).reshape((1, 3, 1, 1))
+        self.mean = tuple(pixel_mean)
+        self.std = tuple(pixel_std)
         self.loss_weights = tuple(loss_weights)
 
     @classmethod
@@ -171,9 +171,7 @@ class MaskRCNN(nn.Cell):
             cfg.mask_roi_num,
             cfg.mask_shape[0],
         )
-        detection = DetectionSettings(
-            cfg.test_score_thr, cfg.test_iou_thr, cfg.test_nms_pre, cfg.test_max_per_img
-        )
+        detection = DetectionSettings(cfg.test_score_thr, cfg.test_iou_thr, cfg.test_nms_pre, cfg.test_max_per_img)
         weights = (
             cfg.rpn_loss_cls_weight,
             cfg.rpn_loss_reg_weight,
@@ -203,14 +201,15 @@ class MaskRCNN(nn.Cell):
 
     def features(self, image: Tensor, image_shape: Tensor) -> tuple[Tensor, ...]:
         """P2..P6 of uint8 RGB images [N,H,W,3]; the padding is zero after the normalisation, as elsewhere."""
-        _, height, width, _ = image.shape
-        x = (image.astype(ms.float32).transpose((0, 3, 1, 2)) - self.mean) / self.std
-        row = ops.arange(0, height, dtype=ms.float32).reshape((1, 1, height, 1))
-        column = ops.arange(0, width, dtype=ms.float32).reshape((1, 1, 1, width))
-        inside = ops.logical_and(
-            row < image_shape[:, 0].reshape((-1, 1, 1, 1)), column < image_shape[:, 1].reshape((-1, 1, 1, 1))
-        )
-        return self.fpn(*self.backbone(x * inside.astype(ms.float32)))
+        n, height, width, _ = image.shape
+        row = ops.arange(0, height, dtype=ms.float32).reshape((1, height, 1))
+        column = ops.arange(0, width, dtype=ms.float32).reshape((1, 1, width))
+        limit = image_shape.reshape((n, 2, 1, 1))
+        inside = ops.logical_and(row < limit[:, 0], column < limit[:, 1]).astype(ms.float32)  # [N,H,W]
+        channels = []
+        for k in range(3):
+            channels.append((image[..., k].astype(ms.float32) - self.mean[k]) / self.std[k] * inside)
+        return self.fpn(*self.backbone(ops.stack(channels, 1)))
 
     def losses(
         self,

@@ -28,15 +28,13 @@ class BasicBlock(ConvNormCell):
 
     def __init__(self, in_channels: int, width: int, stride: int, norm: str, stride_in_1x1: bool) -> None:
         super().__init__(norm)
-        self.conv1 = conv(in_channels, width, 3, stride, norm)
+        self.conv1 = conv(in_channels, width, 3, stride)
         self.bn1 = normalisation(norm, width)
-        self.conv2 = conv(width, width, 3, 1, norm)
+        self.conv2 = conv(width, width, 3, 1)
         self.bn2 = normalisation(norm, width)
         self.has_projection = stride != 1 or in_channels != width
         if self.has_projection:
-            self.down_sample_layer = nn.SequentialCell(
-                conv(in_channels, width, 1, stride, norm), normalisation(norm, width)
-            )
+            self.down_sample_layer = nn.SequentialCell(conv(in_channels, width, 1, stride), normalisation(norm, width))
 
     def construct(self, x: Tensor) -> Tensor:
         shortcut = x
@@ -59,16 +57,16 @@ class Bottleneck(ConvNormCell):
         super().__init__(norm)
         out_channels = width * self.expansion
         stride_1x1, stride_3x3 = (stride, 1) if stride_in_1x1 else (1, stride)
-        self.conv1 = conv(in_channels, width, 1, stride_1x1, norm)
+        self.conv1 = conv(in_channels, width, 1, stride_1x1)
         self.bn1 = normalisation(norm, width)
-        self.conv2 = conv(width, width, 3, stride_3x3, norm)
+        self.conv2 = conv(width, width, 3, stride_3x3)
         self.bn2 = normalisation(norm, width)
-        self.conv3 = conv(width, out_channels, 1, 1, norm)
+        self.conv3 = conv(width, out_channels, 1, 1)
         self.bn3 = normalisation(norm, out_channels)
         self.has_projection = stride != 1 or in_channels != out_channels
         if self.has_projection:
             self.down_sample_layer = nn.SequentialCell(
-                conv(in_channels, out_channels, 1, stride, norm), normalisation(norm, out_channels)
+                conv(in_channels, out_channels, 1, stride), normalisation(norm, out_channels)
             )
 
     def construct(self, x: Tensor) -> Tensor:
@@ -91,15 +89,13 @@ class ResNet(ConvNormCell):
         stride_in_1x1: put a bottleneck's stride into its first 1x1 convolution.
     """
 
-    def __init__(
-        self, name: str, norm: str = "frozen_bn", freeze_at: int = 2, stride_in_1x1: bool = False
-    ) -> None:
+    def __init__(self, name: str, norm: str = "frozen_bn", freeze_at: int = 2, stride_in_1x1: bool = False) -> None:
         super().__init__(norm)
         if name not in STAGES:
             raise ConfigError(f"backbone: {name!r} is not one of {', '.join(STAGES)}")
         block = BasicBlock if name in ("resnet18", "resnet34") else Bottleneck
         self.out_channels = [width * block.expansion for width in STAGE_WIDTHS]
-        self.conv1 = conv(3, 64, 7, 2, norm)
+        self.conv1 = conv(3, 64, 7, 2)
         self.bn1 = normalisation(norm, 64)
         self.max_pool = nn.MaxPool2d(3, 2, pad_mode="pad", padding=1)
         in_channels = 64
@@ -112,9 +108,7 @@ class ResNet(ConvNormCell):
             stages.append(nn.SequentialCell(*blocks))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.freeze_at = freeze_at
-        for part in [[self.conv1, self.bn1], [self.layer1], [self.layer2], [self.layer3], [self.layer4]][
-            :freeze_at
-        ]:
+        for part in [[self.conv1, self.bn1], [self.layer1], [self.layer2], [self.layer3], [self.layer4]][:freeze_at]:
             for cell in part:
                 freeze(cell)
 

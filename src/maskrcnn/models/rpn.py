@@ -1,8 +1,8 @@
 """Region proposal network: Ren et al., "Faster R-CNN", section 3.1, on the levels of a feature pyramid.
 
-Anchors are matched to the ground truth in the data pipeline (``data/targets.py``): here come 256 anchor indices an image
-with their labels and box targets. So training needs the head's output densely only to make proposals, which take no
-gradient; the loss looks at 256 anchors and evaluates the head once more on the 3x3 patches around them. Value and
+Anchors are matched to the ground truth in the data pipeline (``data/targets.py``): here come 256 anchor indices an
+image with their labels and box targets. So training needs the head's output densely only to make proposals, which take
+no gradient; the loss looks at 256 anchors and evaluates the head once more on the 3x3 patches around them. Value and
 gradient are those of the dense loss, without its backward pass through every position of every level.
 """
 
@@ -14,7 +14,7 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from maskrcnn.data.anchors import anchor_grid
-from maskrcnn.models.layers import head_conv
+from maskrcnn.models.layers import Conv, head_conv
 from maskrcnn.models.losses import sigmoid_cross_entropy, smooth_l1
 from maskrcnn.ops.boxes import clip_boxes, decode_boxes
 from maskrcnn.ops.nms import nms_mask
@@ -85,8 +85,8 @@ class RPN(nn.Cell):
         hidden = ops.relu(self.without_gradient(self.conv, ops.stop_gradient(feature)))
         return self.without_gradient(self.cls_logits, hidden), self.without_gradient(self.bbox_pred, hidden)
 
-    def without_gradient(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
-        """The convolution with its parameters held fixed: stopping only the result would leave a backward pass of zeros."""
+    def without_gradient(self, layer: Conv, x: Tensor) -> Tensor:
+        """The convolution with its parameters fixed: stopping only the result would leave a backward pass of zeros."""
         return ops.bias_add(layer.conv2d(x, ops.stop_gradient(layer.weight)), ops.stop_gradient(layer.bias))
 
     def propose(self, features: Sequence[Tensor], image_shape: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -111,9 +111,7 @@ class RPN(nn.Cell):
             scores, index = ops.topk(logits.transpose((0, 2, 3, 1)).reshape((n, -1)), count)
             deltas = deltas.reshape((n, a, 4, h * w)).transpose((0, 3, 1, 2)).reshape((n, -1, 4))
             anchors = self.anchors_at(index, i, w)
-            deltas = ops.gather_elements(
-                deltas, 1, index.astype(ms.int32).expand_dims(-1).broadcast_to((n, count, 4))
-            )
+            deltas = ops.gather_elements(deltas, 1, index.astype(ms.int32).expand_dims(-1).broadcast_to((n, count, 4)))
             boxes = decode_boxes(deltas, anchors, self.means, self.stds)
             boxes = clip_boxes(boxes, image_shape[:, 0:1], image_shape[:, 1:2])
             valid = self.large_enough(boxes, settings.min_size)
@@ -164,7 +162,7 @@ class RPN(nn.Cell):
         anchor_label: Tensor,
         anchor_target: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Objectness and regression losses of the sampled anchors (Faster R-CNN, equation 1, both divided by their number).
+        """Objectness and box losses of the sampled anchors (Faster R-CNN, equation 1, both divided by their number).
 
         Args:
             tables: an image's feature rows [sum(H_l*W_l), C], see ``ops/roi_align.py``; shapes: (H_l, W_l).
@@ -213,12 +211,8 @@ class RPN(nn.Cell):
         y = (position - first) // width
         x = (position - first) % width
         step = ops.arange(0, KERNEL, dtype=ms.int32) - KERNEL // 2
-        y = (y.reshape((-1, 1, 1)) + step.reshape((1, KERNEL, 1))).broadcast_to(
-            (position.shape[0], KERNEL, KERNEL)
-        )
-        x = (x.reshape((-1, 1, 1)) + step.reshape((1, 1, KERNEL))).broadcast_to(
-            (position.shape[0], KERNEL, KERNEL)
-        )
+        y = (y.reshape((-1, 1, 1)) + step.reshape((1, KERNEL, 1))).broadcast_to((position.shape[0], KERNEL, KERNEL))
+        x = (x.reshape((-1, 1, 1)) + step.reshape((1, 1, KERNEL))).broadcast_to((position.shape[0], KERNEL, KERNEL))
         width, height, first = (v.reshape((-1, 1, 1)) for v in (width, height, first))
         inside = ops.logical_and(ops.logical_and(y >= 0, y < height), ops.logical_and(x >= 0, x < width))
         row = ops.where(inside, first + y * width + x, ops.zeros_like(y))

@@ -16,7 +16,7 @@ CORNERS = 2  # of the bilinear kernel along one axis
 
 
 def feature_tables(features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Rows of all positions of each image: maps [N,C,H_l,W_l] to N tables [sum(H_l*W_l), C], level by level, row by row."""
+    """Rows of all positions, an image each: maps [N,C,H_l,W_l] to N tables [sum(H_l*W_l), C], level by level."""
     rows = []
     for feature in features:
         n, c, h, w = feature.shape
@@ -50,9 +50,7 @@ def _select(values: Sequence[float], level: Tensor) -> Tensor:
     return ops.gather(Tensor(values, ms.float32), level, 0).reshape((-1, 1, 1))
 
 
-def _axis_samples(
-    start: Tensor, length: Tensor, limit: Tensor, size: int, sampling: int
-) -> tuple[Tensor, Tensor]:
+def _axis_samples(start: Tensor, length: Tensor, limit: Tensor, size: int, sampling: int) -> tuple[Tensor, Tensor]:
     """Positions and weights along one axis: each bin's samples, each with its two neighbours.
 
     Args:

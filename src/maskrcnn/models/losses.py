@@ -21,4 +21,8 @@ def smooth_l1(prediction: Tensor, target: Tensor, beta: float) -> Tensor:
 
 def sigmoid_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """-t log s(x) - (1-t) log(1-s(x)) without overflow; nothing is reduced."""
-    return ops.relu(logits) - logits * target + ops.log1p(ops.exp(-ops.abs(logits)))
+    # Cases instead of relu and abs, whose derivatives at 0 are both 0: the sum's must be s(0) - t = 1/2 - t. Logits of
+    # exactly 0 are common in a fresh network, wherever the image is padded.
+    positive = logits >= 0
+    above = ops.where(positive, logits, ops.zeros_like(logits))
+    return above - logits * target + ops.log1p(ops.exp(ops.where(positive, -logits, logits)))

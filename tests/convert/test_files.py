@@ -149,13 +149,26 @@ def test_safetensors_both_ways_with_its_own_library(tmp_path) -> None:
     same(read_safetensors(tmp_path / "ours"), ARRAYS)
 
 
+@pytest.mark.parametrize("first_byte", [0x0A, 0x80, ord("P")])
+def test_safetensors_are_known_whatever_their_length_looks_like(tmp_path, first_byte) -> None:
+    """The first byte of the header's length may be that of a pickle or of a checkpoint."""
+    path = tmp_path / "w"
+    write_safetensors(path, ARRAYS, {})
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    more = (first_byte - length) % 256
+    path.write_bytes((length + more).to_bytes(8, "little") + data[8 : 8 + length] + b" " * more + data[8 + length :])
+    assert path.read_bytes()[0] == first_byte
+    same(read_weights(path).arrays, ARRAYS)
+
+
 def test_damaged_safetensors(tmp_path) -> None:
     path = tmp_path / "w.safetensors"
     write_safetensors(path, ARRAYS, {})
     whole = path.read_bytes()
     for name, data in {
         "truncated": whole[:-1],
-        "header": whole[:20],
+        "header": whole[:40] + b"\0" * 20,
         "offsets": whole.replace(b"[0, 96]", b"[8, 96]"),
         "type": whole.replace(b'"F16"', b'"F99"'),
         "json": whole.replace(b"shape", b'sh"pe'),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from maskrcnn.convert.pickles import load_pickle, plain
-from maskrcnn.convert.safetensors import read_safetensors
+from maskrcnn.convert.safetensors import LENGTH_BYTES, read_safetensors
 from maskrcnn.convert.torch_files import LEGACY_MAGIC, PICKLE_NAME, read_legacy, read_zip
 from maskrcnn.errors import CheckpointError
 from maskrcnn.training.checkpoint import META_ENTRY, load_training_state
@@ -41,7 +41,9 @@ def read_weights(path: str | Path) -> Weights:
     path = Path(path)
     try:
         with open(path, "rb") as file:
-            start = file.read(9)
+            start = file.read(LENGTH_BYTES + 1)
+        if _is_safetensors(path, start):  # first: the length it begins with may look like anything
+            return Weights(read_safetensors(path), ".safetensors", {})
         return _read(path, start)
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist") from None
@@ -65,12 +67,15 @@ def _read(path: Path, start: bytes) -> Weights:
         if saved == LEGACY_MAGIC:
             return Weights(_tensors(read_legacy(path), path), ".pth (older format, read without torch)", {})
         return Weights(_tensors(plain(saved), path), ".pkl", {})
-    elif start[8:9] == JSON_START:
-        return Weights(read_safetensors(path), ".safetensors", {})
     elif start.startswith(CHECKPOINT_START):
         arrays, meta = load_training_state(path)
         return Weights(arrays, "MindSpore .ckpt" if not meta else f"MindSpore .ckpt with {META_ENTRY}", meta)
     raise CheckpointError(f"{path} is neither .pth, .safetensors, .npz, .pkl nor .ckpt by its contents")
+
+
+def _is_safetensors(path: Path, start: bytes) -> bool:
+    length = int.from_bytes(start[:LENGTH_BYTES], "little")
+    return start[LENGTH_BYTES:] == JSON_START and length < path.stat().st_size
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ class Compiled(nn.Cell):
     """``function(*tensors, **settings)`` in graph mode; the settings are constants of the graph."""
 
     def __init__(self, function: Callable[..., Any], **settings: Any) -> None:
-        super().__init__()
+        super().__init__(auto_prefix=False)  # parameters keep their names
         self.function = function
         self.settings = settings
 
@@ -37,7 +37,7 @@ class Gradient(nn.Cell):
     """
 
     def __init__(self, function: Callable[..., Any], inputs: int = 1, weights=(), **settings: Any) -> None:
-        super().__init__()
+        super().__init__(auto_prefix=False)
         self.function = function
         self.settings = settings
         self.weights = ms.ParameterTuple(weights) if weights else None
@@ -78,3 +78,14 @@ def to_numpy(value):
     if isinstance(value, (tuple, list)):
         return tuple(to_numpy(item) for item in value)
     return value.asnumpy()
+
+
+def randomise(cell: nn.Cell, seed: int, scale: float = 0.3) -> dict[str, np.ndarray]:
+    """Give every parameter of the cell random values, biases too; return them by name, float64."""
+    rng = np.random.default_rng(seed)
+    point = {}
+    for name, parameter in cell.parameters_dict().items():
+        value = rng.normal(0, scale, parameter.shape).astype(np.float32)
+        parameter.set_data(to_tensor(value))
+        point[name] = value.astype(np.float64)
+    return point

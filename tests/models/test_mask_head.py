@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.graph import Compiled, Gradient, to_tensor
+from tests.graph import Compiled, Gradient, randomise
 from tests.models import oracle
 
 from maskrcnn.models.losses import sigmoid_cross_entropy
@@ -12,17 +12,6 @@ from maskrcnn.models.mask_head import MaskHead
 
 R, SIZE, IN, CHANNELS, CLASSES = 5, 4, 3, 6, 4
 LABELS = np.array([1, 3, 0, 2, 3])
-
-
-def randomised(cell, seed: int, scale: float = 0.3):
-    """The cell with every parameter random, biases too, and their float64 values by name."""
-    rng = np.random.default_rng(seed)
-    point = {}
-    for name, parameter in cell.parameters_dict().items():
-        value = rng.normal(0, scale, parameter.shape).astype(np.float32)
-        parameter.set_data(to_tensor(value))
-        point[name] = value.astype(np.float64)
-    return point
 
 
 def all_logits(point, num_layers: int = 2) -> np.ndarray:
@@ -41,7 +30,7 @@ def own_logits(point) -> np.ndarray:
 @pytest.fixture(scope="module")
 def head():
     cell = MaskHead(IN, CHANNELS, 2, CLASSES)
-    point = randomised(cell, 0)
+    point = randomise(cell, 0)
     features = np.random.default_rng(1).normal(size=(R, SIZE * SIZE, IN)).astype(np.float32)
     return cell, {**point, "features": features.astype(np.float64)}
 

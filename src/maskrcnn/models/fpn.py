@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
 from maskrcnn.models.layers import head_conv
 
 
-def add_upsampled(x: Tensor, coarse: Tensor) -> Tensor:
-    """x [N,C,2H,2W] plus coarse [N,C,H,W] repeated twice along both sides (nearest-neighbour upsampling).
+class Upsample(nn.Cell):
+    """Nearest-neighbour upsampling [N,C,H,W] to [N,C,2H,2W] by broadcasting, which every export format knows."""
 
-    Written with broadcasting, which every export format knows.
-    """
-    n, c, h, w = coarse.shape
-    return x + coarse.reshape((n, c, h, 1, w, 1)).broadcast_to((n, c, h, 2, w, 2)).reshape(x.shape)
+    def construct(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        return x.reshape((n, c, h, 1, w, 1)).broadcast_to((n, c, h, 2, w, 2)).reshape((n, c, 2 * h, 2 * w))
+
+    def bprop(self, x: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor]:
+        """Each cell's four gradients added up, as four times their mean: reducing by pairs of axes is slow on a CPU."""
+        return (4.0 * ops.AvgPool(kernel_size=2, strides=2)(dout),)
 
 
 class FPN(nn.Cell):
@@ -30,12 +33,13 @@ class FPN(nn.Cell):
         super().__init__()
         self.lateral = nn.CellList([head_conv(c, out_channels, 1, "xavier") for c in in_channels])
         self.output = nn.CellList([head_conv(out_channels, out_channels, 3, "xavier") for _ in in_channels])
+        self.upsample = Upsample()
 
     def construct(self, c2: Tensor, c3: Tensor, c4: Tensor, c5: Tensor) -> tuple[Tensor, ...]:
         """Top-down pathway with lateral connections; P6 is P5 subsampled by two (section 4.1, footnote 2)."""
         m5 = self.lateral[3](c5)
-        m4 = add_upsampled(self.lateral[2](c4), m5)
-        m3 = add_upsampled(self.lateral[1](c3), m4)
-        m2 = add_upsampled(self.lateral[0](c2), m3)
+        m4 = self.lateral[2](c4) + self.upsample(m5)
+        m3 = self.lateral[1](c3) + self.upsample(m4)
+        m2 = self.lateral[0](c2) + self.upsample(m3)
         p5 = self.output[3](m5)
         return self.output[0](m2), self.output[1](m3), self.output[2](m4), p5, p5[:, :, ::2, ::2]

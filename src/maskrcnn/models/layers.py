@@ -55,7 +55,7 @@ class Conv(nn.Conv2d):
 
     def construct(self, x: Tensor) -> Tensor:
         out = self.convolve(x, self.weight)
-        return ops.bias_add(out, self.bias) if self.has_bias else out
+        return ops.bias_add(out, self.bias.astype(out.dtype)) if self.has_bias else out
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> Conv:

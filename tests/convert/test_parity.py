@@ -45,8 +45,16 @@ def inputs(reference):
 
 
 @pytest.fixture(scope="module")
-def network(reference):
-    """configs/torchvision.yaml at the size and with the counts of the file, with converted weights."""
+def tensors(reference):
+    """The recipe's weights as torchvision names them, converted."""
+    shapes = network_shapes("resnet50", Heads(json.loads(str(reference["config"]))["classes"]))
+    names = to_torchvision({name: np.zeros(shape) for name, shape in shapes.items()}, "")
+    weights = Weights({name: weight(name, array.shape) for name, array in names.items()}, "", {})
+    return convert_weights(weights, "the recipe", all_classes=True).tensors
+
+
+def build(reference, tensors, **changes) -> MaskRCNN:
+    """The network of configs/torchvision.yaml at the size and with the counts of the file, with converted weights."""
     made = json.loads(str(reference["config"]))
     values = read_yaml(ROOT / "configs" / "torchvision.yaml")
     values.update(
@@ -56,10 +64,8 @@ def network(reference):
         rpn_nms_post=made["post_nms"],
         rpn_max_num=made["post_nms"],
         test_max_per_img=made["box"]["detections"],
+        **changes,
     )
-    names = to_torchvision({n: np.zeros(s) for n, s in network_shapes("resnet50", Heads(made["classes"])).items()}, "")
-    weights = Weights({name: weight(name, array.shape) for name, array in names.items()}, "", {})
-    tensors = convert_weights(weights, "the recipe", all_classes=True).tensors
     ms.set_context(mode=ms.GRAPH_MODE)
     net = MaskRCNN.from_config(Config.from_dict(values), made["classes"])
     net.set_train(False)
@@ -68,6 +74,11 @@ def network(reference):
     for name, parameter in parameters.items():
         parameter.set_data(Tensor(tensors[name].array))
     return net
+
+
+@pytest.fixture(scope="module")
+def network(reference, tensors):
+    return build(reference, tensors)
 
 
 class Stages(nn.Cell):
@@ -135,7 +146,8 @@ def difference(found: np.ndarray, expected: np.ndarray) -> float:
 
 def test_backbone(network, inputs, reference) -> None:
     images, sizes = inputs
-    pixels = (images.transpose(0, 3, 1, 2) - network.mean.asnumpy()) / network.std.asnumpy()
+    cfg = Config()
+    pixels = ((images - np.float32(cfg.pixel_mean)) / np.float32(cfg.pixel_std)).transpose(0, 3, 1, 2)
     for pixel, (height, width) in zip(pixels, sizes.astype(int)):
         pixel[:, height:] = 0
         pixel[:, :, width:] = 0
@@ -165,24 +177,34 @@ def test_box_head(stages, reference) -> None:
     assert difference(deltas.reshape(len(deltas), -1), reference["eval/box_deltas"]) < HEADS
 
 
-def test_detections(detections, reference) -> None:
-    valid = detections.valid
-    assert list(valid.sum(1)) == list(reference["eval/det_boxes_count"])
-    np.testing.assert_array_equal(detections.labels[valid], reference["eval/det_labels"])
-    np.testing.assert_allclose(detections.boxes[valid], reference["eval/det_boxes"], rtol=0, atol=1e-2)
-    np.testing.assert_allclose(detections.scores[valid], reference["eval/det_scores"], rtol=0, atol=1e-4)
+def check_detections(found, reference, kind: str, sizes: np.ndarray) -> None:
+    valid = found.valid
+    assert list(valid.sum(1)) == list(reference[f"{kind}/det_boxes_count"])
+    np.testing.assert_array_equal(found.labels[valid], reference[f"{kind}/det_labels"])
+    np.testing.assert_allclose(found.boxes[valid], reference[f"{kind}/det_boxes"], rtol=0, atol=1e-2)
+    np.testing.assert_allclose(found.scores[valid], reference[f"{kind}/det_scores"], rtol=0, atol=1e-4)
+    probabilities = 1 / (1 + np.exp(-reference[f"{kind}/mask_logits_of_label"]))
+    np.testing.assert_allclose(found.masks[valid], probabilities, rtol=0, atol=1e-4)
+    for i, (height, width) in enumerate(sizes.astype(int)):
+        pasted = paste_masks(found.masks[i], found.boxes[i], height, width, 0.5, integer_boxes=True)
+        expected = np.unpackbits(reference[f"{kind}/pasted_mask_{i}"], axis=-1)[..., :width]
+        assert (pasted != expected).mean() <= 5e-4
+        # The share of the masks' own pixels says more: most of an image is empty.
+        assert (pasted != expected).sum() <= 1e-3 * expected.sum()
 
 
-def test_masks(network, stages, detections, inputs, reference) -> None:
+def test_detections(detections, reference, inputs) -> None:
+    check_detections(detections, reference, "eval", inputs[1])
+
+
+def test_detections_with_aligned_rois(reference, tensors, inputs) -> None:
+    """The default RoIAlign, against torchvision with its own half-pixel option."""
+    found = Detector(build(reference, tensors, roi_aligned=True))(*inputs)
+    check_detections(found, reference, "aligned", inputs[1])
+
+
+def test_mask_logits(network, stages, detections, reference) -> None:
     features = tuple(Tensor(feature) for feature in stages["features"][:4])
     logits = Masks(network)(features, Tensor(detections.boxes), Tensor(detections.labels))
     logits = np.concatenate([value.asnumpy() for value in logits])
     assert difference(logits, reference["eval/mask_logits_of_label"]) < HEADS
-    np.testing.assert_allclose(np.concatenate(detections.masks), 1 / (1 + np.exp(-logits)), rtol=0, atol=1e-4)
-
-    for i, (height, width) in enumerate(inputs[1].astype(int)):
-        pasted = paste_masks(detections.masks[i], detections.boxes[i], height, width, 0.5, integer_boxes=True)
-        expected = np.unpackbits(reference[f"eval/pasted_mask_{i}"], axis=-1)[..., :width]
-        assert (pasted != expected).mean() <= 5e-4
-        # The share of the masks' own pixels says more: most of an image is empty.
-        assert (pasted != expected).sum() <= 1e-3 * expected.sum()

@@ -61,7 +61,9 @@ class Gradient(nn.Cell):
         """The objective and its gradients, as numpy arrays in the nesting of ``mindspore.value_and_grad``."""
         ms.set_context(mode=ms.GRAPH_MODE)
         tensors = [to_tensor(array) for array in arrays]
-        return to_numpy(super().__call__(*tensors, tuple(to_tensor(value) for value in cotangents)))
+        # As a plain tuple they would be constants, and every call would compile anew.
+        cotangents = ms.mutable(tuple(to_tensor(value) for value in cotangents))
+        return to_numpy(super().__call__(*tensors, cotangents))
 
 
 def to_tensor(value):

@@ -111,6 +111,9 @@ def dense(in_features: int, out_features: int, std: float = 0.0) -> nn.Dense:
 
 
 def freeze(cell: nn.Cell) -> None:
-    """Take every parameter of ``cell`` out of training."""
+    """Take every parameter of ``cell`` out of training; its batch normalisation keeps the statistics it was given."""
     for parameter in cell.get_parameters():
         parameter.requires_grad = False
+    for _, part in cell.cells_and_names():
+        if isinstance(part, nn.BatchNorm2d):
+            part.use_batch_statistics = False

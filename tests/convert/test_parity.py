@@ -5,26 +5,18 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
-from tests.convert.recipe import weight
+from tests.convert.parity import build_network, load_images, load_reference
 
 from maskrcnn.config import Config
-from maskrcnn.config_parsing import read_yaml
-from maskrcnn.convert import Weights, convert_weights
-from maskrcnn.convert.layout import Heads, network_shapes
-from maskrcnn.convert.torchvision import to_torchvision
 from maskrcnn.evaluation.detector import Detector
 from maskrcnn.evaluation.paste import paste_masks
 from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.ops.roi_align import feature_tables
 
-ROOT = Path(__file__).resolve().parents[2]
 CHANNEL_STEP = 16  # of the maps in the file
 MAPS = 1e-5  # largest difference, relative to the largest value
 HEADS = 1e-4
@@ -32,53 +24,17 @@ HEADS = 1e-4
 
 @pytest.fixture(scope="module")
 def reference():
-    return np.load(ROOT / "tests" / "data_files" / "parity_small.npz")
+    return load_reference()
 
 
 @pytest.fixture(scope="module")
 def inputs(reference):
-    sizes = reference["input/image_sizes_hw"]
-    images = np.zeros((2, 192, 256, 3), np.uint8)
-    for i, (height, width) in enumerate(sizes):
-        images[i, :height, :width] = reference[f"input/rgb_{i}"]
-    return images, sizes.astype(np.float32)
+    return load_images(reference)
 
 
 @pytest.fixture(scope="module")
-def tensors(reference):
-    """The recipe's weights as torchvision names them, converted."""
-    shapes = network_shapes("resnet50", Heads(json.loads(str(reference["config"]))["classes"]))
-    names = to_torchvision({name: np.zeros(shape) for name, shape in shapes.items()}, "")
-    weights = Weights({name: weight(name, array.shape) for name, array in names.items()}, "", {})
-    return convert_weights(weights, "the recipe", all_classes=True).tensors
-
-
-def build(reference, tensors, **changes) -> MaskRCNN:
-    """The network of configs/torchvision.yaml at the size and with the counts of the file, with converted weights."""
-    made = json.loads(str(reference["config"]))
-    values = read_yaml(ROOT / "configs" / "torchvision.yaml")
-    values.update(
-        img_width=256,
-        img_height=192,
-        rpn_nms_pre=made["pre_nms"],
-        rpn_nms_post=made["post_nms"],
-        rpn_max_num=made["post_nms"],
-        test_max_per_img=made["box"]["detections"],
-        **changes,
-    )
-    ms.set_context(mode=ms.GRAPH_MODE)
-    net = MaskRCNN.from_config(Config.from_dict(values), made["classes"])
-    net.set_train(False)
-    parameters = net.parameters_dict()
-    assert parameters.keys() == tensors.keys()
-    for name, parameter in parameters.items():
-        parameter.set_data(Tensor(tensors[name].array))
-    return net
-
-
-@pytest.fixture(scope="module")
-def network(reference, tensors):
-    return build(reference, tensors)
+def network(reference):
+    return build_network(reference)
 
 
 class Stages(nn.Cell):
@@ -197,9 +153,9 @@ def test_detections(detections, reference, inputs) -> None:
     check_detections(detections, reference, "eval", inputs[1])
 
 
-def test_detections_with_aligned_rois(reference, tensors, inputs) -> None:
+def test_detections_with_aligned_rois(reference, inputs) -> None:
     """The default RoIAlign, against torchvision with its own half-pixel option."""
-    found = Detector(build(reference, tensors, roi_aligned=True))(*inputs)
+    found = Detector(build_network(reference, roi_aligned=True))(*inputs)
     check_detections(found, reference, "aligned", inputs[1])
 
 

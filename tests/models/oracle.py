@@ -54,7 +54,8 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 
 def cross_entropy(probability: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Of a binary target, elementwise."""
+    """Of a target of 0 or 1, elementwise."""
+    target = np.asarray(target, np.float64)
     return -target * np.log(probability) - (1 - target) * np.log(1 - probability)
 
 

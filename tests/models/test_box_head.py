@@ -171,3 +171,21 @@ def test_detections_of_torchvision(parity_file):
         np.testing.assert_allclose(scores, fixture["eval/det_scores"][found_rows], atol=1e-5)
         assert (labels == fixture["eval/det_labels"][found_rows]).all()
         np.testing.assert_allclose(boxes, fixture["eval/det_boxes"][found_rows], atol=1e-3)
+
+
+def test_losses_of_torchvision(parity_file):
+    """From its class logits, box deltas, RoIs and matches of a training step to its two losses."""
+    fixture = np.load(parity_file)
+    head = BoxHead(IN, SIZE, CHANNELS, 1, 91, beta=1 / 9)
+    matched = fixture["train/roi_matched_gt"]
+    truth = np.concatenate([fixture["target/boxes_0"][matched[:64]], fixture["target/boxes_1"][matched[64:]]])
+    classification, regression = Compiled(head.loss)(
+        fixture["train/class_logits"],
+        fixture["train/box_deltas"].reshape(128, 91, 4),
+        fixture["train/rois"],
+        fixture["train/roi_labels"],
+        np.ones(128, bool),
+        truth,
+    )
+    assert classification == pytest.approx(fixture["train/loss_classifier"][0], rel=1e-5)
+    assert regression == pytest.approx(fixture["train/loss_box_reg"][0], rel=1e-4)

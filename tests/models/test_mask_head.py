@@ -19,8 +19,8 @@ def all_logits(point, num_layers: int = 2) -> np.ndarray:
     x = point["features"].reshape(R, SIZE, SIZE, IN).transpose(0, 3, 1, 2)
     for i in range(num_layers):
         x = oracle.relu(oracle.conv2d(x, point[f"convs.{i}.weight"], point[f"convs.{i}.bias"]))
-    x = oracle.relu(oracle.deconv2x2(x, point["deconv.weight"], point["deconv.bias"]))
-    return x.transpose(0, 2, 3, 1) @ point["logits.weight"].T + point["logits.bias"]
+    x = oracle.relu(oracle.deconv2x2(x, point["deconv_weight"], point["deconv_bias"]))
+    return x.transpose(0, 2, 3, 1) @ point["logits_weight"].T + point["logits_bias"]
 
 
 def own_logits(point) -> np.ndarray:

@@ -29,11 +29,11 @@ class MaskHead(nn.Cell):
         self.convs = nn.CellList([head_conv(i, o, 3) for i, o in zip(widths, widths[1:])])
         self.deconv_weight = Parameter(
             initializer(HeNormal(mode="fan_in", nonlinearity="relu"), [channels, channels, UP, UP]),
-            name="deconv.weight",
+            name="deconv_weight",
         )
-        self.deconv_bias = Parameter(initializer("zeros", [channels]), name="deconv.bias")
-        self.logits_weight = Parameter(initializer(Normal(sigma=0.001), [num_classes, channels]), name="logits.weight")
-        self.logits_bias = Parameter(initializer("zeros", [num_classes]), name="logits.bias")
+        self.deconv_bias = Parameter(initializer("zeros", [channels]), name="deconv_bias")
+        self.logits_weight = Parameter(initializer(Normal(sigma=0.001), [num_classes, channels]), name="logits_weight")
+        self.logits_bias = Parameter(initializer("zeros", [num_classes]), name="logits_bias")
         self.channels = channels
 
     def construct(self, roi_features: Tensor, labels: Tensor) -> Tensor:

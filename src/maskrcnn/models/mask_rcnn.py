@@ -286,7 +286,8 @@ class MaskRCNN(nn.Cell):
         """Draw an image's RoIs from its proposals and ground truth, positives first.
 
         Returns:
-            boxes float32 [S,4], labels int32 [S] (0 background), valid bool [S], matched ground truth int32 [S].
+            boxes float32 [S,4], labels int32 [S] (0 background), valid bool [S], matched ground truth int32 [S]; S is
+            ``num_total``, or the number of all candidates on a small canvas.
         """
         candidates = ops.concat((proposals, gt_boxes), 0)
         candidate_valid = ops.concat((proposal_valid, gt_labels > 0), 0)
@@ -299,8 +300,9 @@ class MaskRCNN(nn.Cell):
             self.roi.negative_iou,
             self.roi.crowd_ioa,
         )
+        number = candidates.shape[0]
         index, positive, valid = sample_rois(
-            foreground, background, keys[: candidates.shape[0]], self.roi.num_positive, self.roi.num_total
+            foreground, background, keys[:number], min(self.roi.num_positive, number), min(self.roi.num_total, number)
         )
         matched = ops.gather(matched, index, 0)
         label = ops.where(positive, ops.gather(gt_labels, matched, 0), ops.zeros_like(matched))

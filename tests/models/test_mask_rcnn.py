@@ -128,6 +128,24 @@ def test_every_weight_learns(training):
     assert len(frozen) == 3 + 4 * 3
 
 
+class Through(nn.Cell):
+    """Its arguments."""
+
+    def construct(self, *arguments):
+        return arguments
+
+
+def test_pixels_are_normalised_and_the_padding_is_zero():
+    mean, std = (100.0, 110.0, 120.0), (50.0, 60.0, 70.0)
+    net = MaskRCNN(Through(), Through(), *[None] * 3, RoISettings(), DetectionSettings(), mean, std)
+    batch = make_batch(13, BATCHES["nothing"])
+    shapes = np.array([[64.0, 128.0], [41.0, 77.0]])
+    expected = ((batch.image.astype(np.float64) - mean) / std).transpose(0, 3, 1, 2)
+    expected[1, :, 41:] = expected[1, :, :, 77:] = 0
+    (found,) = Compiled(net.features)(batch.image, shapes)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 class Pyramid(nn.Cell):
     """P2..P6 and the proposals."""
 

@@ -286,3 +286,66 @@ def test_size_of_the_papers_network():
     norms = ("gamma", "beta", "moving_mean", "moving_variance")
     weights = [p for p in net.get_parameters() if not p.name.endswith(norms)]
     assert sum(p.size for p in weights) == 44_401_393
+
+
+def test_configuration_reaches_the_parts():
+    cfg = Config().replace(
+        backbone="resnet18",
+        norm="gn",
+        freeze_at=3,
+        fpn_out_channels=32,
+        rpn_feat_channels=16,
+        rcnn_fc_out_channels=24,
+        rcnn_num_layers=1,
+        rcnn_mask_num_layers=3,
+        rcnn_mask_out_channels=12,
+        anchor_scales=(4.0, 8.0),
+        rpn_proposal_nms_pre=901,
+        rpn_proposal_nms_post=801,
+        rpn_proposal_max_num=701,
+        rpn_proposal_nms_thr=0.61,
+        rpn_proposal_min_bbox_size=0.1,
+        rpn_nms_pre=902,
+        rpn_nms_post=802,
+        rpn_max_num=702,
+        rpn_nms_thr=0.62,
+        rpn_min_bbox_min_size=0.2,
+        rpn_smooth_l1_beta=0.3,
+        rcnn_smooth_l1_beta=0.4,
+        roi_align_finest_scale=50,
+        roi_aligned=False,
+        pos_iou_thr_stage2=0.55,
+        neg_iou_thr_stage2=0.45,
+        crowd_iou_thr=0.66,
+        num_expected_pos_stage2=33,
+        num_expected_total_stage2=99,
+        mask_roi_num=22,
+        test_score_thr=0.07,
+        test_iou_thr=0.51,
+        test_nms_pre=333,
+        test_max_per_img=44,
+        rpn_loss_cls_weight=1.1,
+        rpn_loss_reg_weight=1.2,
+        rcnn_loss_cls_weight=1.3,
+        rcnn_loss_reg_weight=1.4,
+        rcnn_loss_mask_fb_weight=1.5,
+    )
+    net = MaskRCNN.from_config(cfg, 7)
+    roi = vars(net.roi)
+    assert roi["box_size"] == 7 and roi["mask_size"] == 14 and roi["sampling"] == 2 and roi["mask_target_size"] == 28
+    assert (roi["aligned"], roi["finest_scale"], roi["strides"]) == (False, 50, (4, 8, 16, 32))
+    assert (roi["positive_iou"], roi["negative_iou"], roi["crowd_ioa"]) == (0.55, 0.45, 0.66)
+    assert (roi["num_positive"], roi["num_total"], roi["num_mask"]) == (33, 99, 22)
+    names = ("nms_pre", "nms_post", "max_num", "nms_thr", "min_size")
+    assert [vars(net.rpn.train_proposals)[n] for n in names] == [901, 801, 701, 0.61, 0.1]
+    assert [vars(net.rpn.test_proposals)[n] for n in names] == [902, 802, 702, 0.62, 0.2]
+    assert vars(net.detection) == {"score_thr": 0.07, "iou_thr": 0.51, "nms_pre": 333, "max_per_img": 44}
+    assert net.loss_weights == (1.1, 1.2, 1.3, 1.4, 1.5)
+    assert (net.rpn.beta, net.box_head.beta, net.box_head.stds) == (0.3, 0.4, (0.1, 0.1, 0.2, 0.2))
+    assert not any(p.requires_grad for p in net.backbone.layer2.get_parameters())
+    assert all(p.requires_grad for p in net.backbone.layer3.get_parameters())
+    shapes = {p.name: tuple(p.shape) for p in net.get_parameters()}
+    assert shapes["rpn.conv.weight"] == (16, 32, 3, 3) and shapes["rpn.cls_logits.weight"][0] == 6
+    assert shapes["box_head.fc.0.weight"] == (24, 32 * 49) and "box_head.fc.1.weight" not in shapes
+    assert shapes["box_head.bbox_pred.weight"] == (28, 24)
+    assert shapes["mask_head.convs.2.weight"] == (12, 12, 3, 3) and shapes["mask_head.logits_weight"] == (7, 12)

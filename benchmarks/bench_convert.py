@@ -49,9 +49,7 @@ def repeat_annotations(ann_file: Path, repeat: int, target: Path) -> None:
     rounds = range(repeat)
     with open(target, "w", encoding="utf-8") as file:
         file.write("{")
-        write_list(
-            file, "images", ({**i, "id": i["id"] + r * image_step} for r in rounds for i in content["images"])
-        )
+        write_list(file, "images", ({**i, "id": i["id"] + r * image_step} for r in rounds for i in content["images"]))
         file.write(",")
         write_list(
             file,
@@ -71,9 +69,7 @@ def measure(ann_file: Path, image_dir: Path, folder: Path, workers: int) -> dict
     start, cpu_start = time.perf_counter(), time.process_time()
     source = CocoSource(ann_file, image_dir)
     indexed = time.perf_counter() - start
-    report = convert(
-        source, folder, name="bench", classes=source.classes, settings={}, workers=workers, progress=False
-    )
+    report = convert(source, folder, name="bench", classes=source.classes, settings={}, workers=workers, progress=False)
     cpu = time.process_time() - cpu_start
     peak = peak_mib()
     reader = RecordReader(report.path)
@@ -118,9 +114,7 @@ def main() -> None:
     parser.add_argument("--split", default="train2017")
     parser.add_argument("--repeat", type=int, nargs="+", default=[1, 100])
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument(
-        "--folder", type=Path, help="where to write; about COCO's size times repeat is needed"
-    )
+    parser.add_argument("--folder", type=Path, help="where to write; about COCO's size times repeat is needed")
     args = parser.parse_args()
     image_dir = args.coco_root / args.split
     ann_file = args.coco_root / "annotations" / f"instances_{args.split}.json"

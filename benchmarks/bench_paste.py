@@ -52,9 +52,7 @@ def main() -> None:
         masks, boxes = detections(rng, low, high)
         ours = median_ms(lambda m=masks, b=boxes: encode_masks(m, b, HEIGHT, WIDTH), repeat)
         plain = median_ms(
-            lambda m=masks, b=boxes: [
-                coco_mask.encode(np.asfortranarray(p)) for p in paste_masks(m, b, HEIGHT, WIDTH)
-            ],
+            lambda m=masks, b=boxes: [coco_mask.encode(np.asfortranarray(p)) for p in paste_masks(m, b, HEIGHT, WIDTH)],
             repeat,
         )
         print(f"{name:<26}{ours:>12.1f}{plain:>37.1f}")

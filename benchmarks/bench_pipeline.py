@@ -73,9 +73,7 @@ def timed_stages():
     ]
     draw = batch_module.View.draw
     patches.append(mock.patch.object(batch_module.View, "draw", timed(draw, "flip, resize, pad")))
-    patches.append(
-        mock.patch("maskrcnn.data.loader.fill_row", timed(batch_module.fill_row, "all of a sample"))
-    )
+    patches.append(mock.patch("maskrcnn.data.loader.fill_row", timed(batch_module.fill_row, "all of a sample")))
     for patch in patches:
         patch.start()
     try:
@@ -94,15 +92,11 @@ def main() -> None:
     args = parser.parse_args()
 
     cfg = Config()
-    source = CocoSource(
-        args.coco_root / "annotations" / f"instances_{args.split}.json", args.coco_root / args.split
-    )
+    source = CocoSource(args.coco_root / "annotations" / f"instances_{args.split}.json", args.coco_root / args.split)
     with tempfile.TemporaryDirectory() as folder:
         report = convert(source, folder, name=args.split, classes=source.classes, settings={}, progress=False)
         print("\n".join(report.lines()))
-        print(
-            f"{cfg.img_height}x{cfg.img_width}, batch {cfg.batch_size}, {len(os.sched_getaffinity(0))} cores"
-        )
+        print(f"{cfg.img_height}x{cfg.img_width}, batch {cfg.batch_size}, {len(os.sched_getaffinity(0))} cores")
         print(f"peak memory before loading (MindSpore imported, data converted): {peak_mib():.0f} MiB")
         for workers in args.workers:
             loader = TrainLoader.from_config(cfg.replace(num_parallel_workers=workers), report.path)

@@ -64,14 +64,19 @@ def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1)
     return Conv(in_channels, out_channels, kernel_size, stride, has_bias=False, weight_init=init)
 
 
-def normalisation(kind: str, channels: int) -> nn.Cell:
-    """The normalisation ``kind`` ("frozen_bn", "bn" or "gn") of an NCHW map with ``channels`` channels."""
+def normalisation(kind: str, channels: int, last: bool = False) -> nn.Cell:
+    """The normalisation ``kind`` ("frozen_bn", "bn" or "gn") of an NCHW map with ``channels`` channels.
+
+    A trained one that is the ``last`` of a residual block starts at zero, so that every block starts as the identity
+    and features keep their scale however deep the network is (Goyal et al. 2017, section 5.1).
+    """
+    scale = "zeros" if last else "ones"
     if kind == "frozen_bn":
         return FrozenBatchNorm(channels)
     if kind == "bn":
-        return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS, momentum=0.9)
+        return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS, momentum=0.9, gamma_init=scale)
     if kind == "gn":
-        return nn.GroupNorm(min(GROUPS, channels), channels)
+        return nn.GroupNorm(min(GROUPS, channels), channels, gamma_init=scale)
     raise ConfigError(f"norm: {kind!r} is not one of frozen_bn, bn, gn")
 
 
@@ -105,8 +110,8 @@ def head_conv(in_channels: int, out_channels: int, kernel_size: int, init: str =
 
 
 def dense(in_features: int, out_features: int, std: float = 0.0) -> nn.Dense:
-    """A fully connected layer; ``std`` 0 means He initialisation (before a ReLU). Biases start at zero."""
-    weight_init = Normal(sigma=std) if std else HeNormal(mode="fan_in", nonlinearity="relu")
+    """A fully connected layer, its weights normal with ``std``, or Xavier's if that is 0. Biases start at zero."""
+    weight_init = Normal(sigma=std) if std else XavierUniform()
     return nn.Dense(in_features, out_features, weight_init=weight_init, bias_init="zeros")
 
 

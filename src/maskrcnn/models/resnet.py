@@ -31,7 +31,7 @@ class BasicBlock(ConvNormCell):
         self.conv1 = conv(in_channels, width, 3, stride)
         self.bn1 = normalisation(norm, width)
         self.conv2 = conv(width, width, 3, 1)
-        self.bn2 = normalisation(norm, width)
+        self.bn2 = normalisation(norm, width, last=True)
         self.has_projection = stride != 1 or in_channels != width
         if self.has_projection:
             self.down_sample_layer = nn.SequentialCell(conv(in_channels, width, 1, stride), normalisation(norm, width))
@@ -62,7 +62,7 @@ class Bottleneck(ConvNormCell):
         self.conv2 = conv(width, width, 3, stride_3x3)
         self.bn2 = normalisation(norm, width)
         self.conv3 = conv(width, out_channels, 1, 1)
-        self.bn3 = normalisation(norm, out_channels)
+        self.bn3 = normalisation(norm, out_channels, last=True)
         self.has_projection = stride != 1 or in_channels != out_channels
         if self.has_projection:
             self.down_sample_layer = nn.SequentialCell(

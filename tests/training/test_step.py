@@ -9,7 +9,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from tests.training.tiny import TinyNet, make_batch
 
 from maskrcnn.errors import TrainingError
-from maskrcnn.training.optimizer import LossScale, MomentumSGD, is_norm_or_bias
+from maskrcnn.training.optimizer import AdamW, LossScale, MomentumSGD, is_norm_or_bias
 from maskrcnn.training.step import TrainStep
 
 ms.set_context(mode=ms.GRAPH_MODE)
@@ -171,3 +171,39 @@ def test_fixed_loss_scale_stays():
     scale.update(False)
     scale.restore({"value": 4.0, "good_steps": 3, "skipped": 0})
     assert (scale.value, scale.fixed) == (128, True)
+
+
+def test_adamw_is_the_published_update():
+    """Loshchilov & Hutter's algorithm 2 in float64, without bias correction, biases undecayed."""
+    rng = np.random.default_rng(3)
+    net = Quadratic(rng)
+    weights = {p.name: p.asnumpy().astype(np.float64) for p in net.trainable_params()}
+    first, second = ({n: np.zeros_like(w) for n, w in weights.items()} for _ in range(2))
+    optimizer = AdamW(net.trainable_params(), 0.9, 0.1, decay_norm_bias=False)
+    step = TrainStep(net, optimizer)
+    for i in range(4):
+        image, a, lr = rng.normal(size=(3, 4)).astype(np.float32), 1.0 + i, 0.1 / (i + 1)
+        step(Tensor(lr, ms.float32), Tensor(1.0, ms.float32), Tensor(image), Tensor(np.float32(a)))
+        gradients = {"w": a * weights["w"] + image, "b": 2 * weights["b"]}
+        for n, g in gradients.items():
+            first[n] = 0.9 * first[n] + 0.1 * g
+            second[n] = 0.999 * second[n] + 0.001 * g * g
+            decay = 0.1 if n == "w" else 0.0
+            weights[n] -= lr * (first[n] / (np.sqrt(second[n]) + 1e-8) + decay * weights[n])
+    for parameter in optimizer.parameters:
+        np.testing.assert_allclose(parameter.asnumpy(), weights[parameter.name], rtol=2e-5, atol=2e-5)
+    assert {p.name for p in optimizer.moments} == {"moment1.w", "moment1.b", "moment2.w", "moment2.b"}
+
+
+def test_adamw_skips_a_step_that_overflows():
+    net = Quadratic(np.random.default_rng(4))
+    optimizer = AdamW(net.trainable_params(), 0.9, 0.1)
+    step = TrainStep(net, optimizer, scaled=True, skip_overflow=True)
+    kept = []
+    for value in (0.5, np.inf):
+        image = np.full((3, 4), value, np.float32)
+        step(Tensor(0.1, ms.float32), Tensor(8.0, ms.float32), Tensor(image), Tensor(np.float32(1.0)))
+        kept.append([p.asnumpy().copy() for p in (*optimizer.parameters, *optimizer.moments)])
+    for before, after in zip(*kept):
+        np.testing.assert_array_equal(before, after)
+    assert np.any(kept[0][-1])  # the first step did move the moments

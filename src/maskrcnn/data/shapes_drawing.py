@@ -22,6 +22,7 @@ MIN_AREA = 80  # visible pixels
 _RADII = ((0.045, 0.075, 0.25), (0.08, 0.15, 0.5), (0.15, 0.27, 0.25))
 _ATTEMPTS = 12
 _MIN_CONTRAST = 70.0  # Euclidean RGB distance of a shape's colour from what it is drawn on
+_HUE_SPREAD = 14.0  # degrees: each class has a hue it is usually near, neighbours being 60 degrees away
 _SUPERSAMPLE = 4  # shapes are drawn that much larger and averaged, which gives smooth edges
 
 
@@ -47,13 +48,21 @@ def draw_scene(
     instances: list[Instance] = []
     if rng.random() >= EMPTY_SHARE:
         if rng.random() < CROWD_SHARE:
-            _add_crowd(rng, picture, instances, str(rng.choice(categories)))
+            _add_crowd(rng, picture, instances, *_choose(rng, categories))
         for _ in range(int(rng.integers(2, 8))):
-            _add_shape(rng, picture, instances, str(rng.choice(categories)))
+            _add_shape(rng, picture, instances, *_choose(rng, categories))
     return _camera(rng, picture), instances
 
 
-def _add_shape(rng: np.random.Generator, picture: np.ndarray, instances: list[Instance], category: str) -> None:
+def _choose(rng: np.random.Generator, categories: Sequence[str]) -> tuple[str, float]:
+    """A class and its usual hue in degrees."""
+    index = int(rng.integers(len(categories)))
+    return categories[index], 360.0 * index / len(categories)
+
+
+def _add_shape(
+    rng: np.random.Generator, picture: np.ndarray, instances: list[Instance], category: str, hue: float
+) -> None:
     """Draw one shape where enough of the others stays visible; none if no such place is found soon."""
     height, width = picture.shape[:2]
     low, high, _ = _RADII[rng.choice(len(_RADII), p=[share for *_, share in _RADII])]
@@ -67,7 +76,7 @@ def _add_shape(rng: np.random.Generator, picture: np.ndarray, instances: list[In
         remaining = [replace(item, visible=item.visible & ~mask) for item in instances]
         if mask.sum() >= MIN_AREA and all(_well_visible(item) for item in remaining):
             instances[:] = [*remaining, Instance(category, mask, int(mask.sum()))]
-            _paint(rng, picture, alpha)
+            _paint(rng, picture, alpha, hue)
             return
 
 
@@ -75,7 +84,9 @@ def _well_visible(item: Instance) -> bool:
     return bool(item.visible.sum() >= max(MIN_AREA, MIN_VISIBLE * item.drawn))
 
 
-def _add_crowd(rng: np.random.Generator, picture: np.ndarray, instances: list[Instance], category: str) -> None:
+def _add_crowd(
+    rng: np.random.Generator, picture: np.ndarray, instances: list[Instance], category: str, hue: float
+) -> None:
     """Draw a cluster of tiny shapes of one class that are annotated together."""
     height, width = picture.shape[:2]
     scale = min(height, width)
@@ -85,7 +96,7 @@ def _add_crowd(rng: np.random.Generator, picture: np.ndarray, instances: list[In
         radius = rng.uniform(0.018, 0.028) * scale
         offset = rng.uniform(-0.14, 0.14, 2) * scale
         alpha = _coverage(shape_rings(rng, category, radius), middle + offset, height, width)
-        _paint(rng, picture, alpha)
+        _paint(rng, picture, alpha, hue)
         region |= alpha >= 0.5
     instances.append(Instance(category, region, int(region.sum()), crowd=True))
 
@@ -136,15 +147,22 @@ def _coverage(rings: list[np.ndarray], centre: np.ndarray, height: int, width: i
     return alpha
 
 
-def _paint(rng: np.random.Generator, picture: np.ndarray, alpha: np.ndarray) -> None:
+def _colour(rng: np.random.Generator, hue: float) -> np.ndarray:
+    """A colour near ``hue`` (degrees) of any brightness and little to full saturation, RGB in 0..255."""
+    near = rng.normal(hue, _HUE_SPREAD) % 360.0
+    hsv = np.array([[[near, rng.uniform(0.35, 1.0), rng.uniform(0.3, 1.0)]]], np.float32)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].astype(np.float64) * 255
+
+
+def _paint(rng: np.random.Generator, picture: np.ndarray, alpha: np.ndarray, hue: float) -> None:
     """Colour the shape ``alpha`` onto the picture in place: plain, shaded or striped, and seen against it."""
     left, top, width, height = cv2.boundingRect((alpha > 0).astype(np.uint8))
     inside = alpha[top : top + height, left : left + width, None]
     window = picture[top : top + height, left : left + width]
     below = (window * inside).sum(axis=(0, 1)) / max(float(inside.sum()), 1e-6)
-    colour = rng.uniform(0, 255, 3)
+    colour = _colour(rng, hue)
     while np.linalg.norm(colour - below) < _MIN_CONTRAST:
-        colour = rng.uniform(0, 255, 3)
+        colour = _colour(rng, hue)
     fill = np.broadcast_to(colour, window.shape)
     style = rng.random()
     if style < 0.35:

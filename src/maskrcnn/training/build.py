@@ -23,7 +23,7 @@ from maskrcnn.errors import CheckpointError, ConfigError, TrainingError
 from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.training.checkpoint import CheckpointFolder
 from maskrcnn.training.logs import TrainLog
-from maskrcnn.training.optimizer import LossScale, MomentumSGD
+from maskrcnn.training.optimizer import AdamW, LossScale, MomentumSGD
 from maskrcnn.training.schedule import LearningRate
 from maskrcnn.training.step import TrainStep
 from maskrcnn.training.trainer import Plan, Trainer
@@ -47,7 +47,8 @@ def build_trainer(
     network = mixed_precision(MaskRCNN.from_config(cfg, len(classes) + 1), cfg)
     network.set_train()
     loss_scale = LossScale.from_setting(cfg.loss_scale)
-    optimizer = MomentumSGD(network.trainable_params(), cfg.momentum, cfg.weight_decay, cfg.weight_decay_norm_bias)
+    kind = AdamW if cfg.optimizer == "adamw" else MomentumSGD
+    optimizer = kind(network.trainable_params(), cfg.momentum, cfg.weight_decay, cfg.weight_decay_norm_bias)
     step = TrainStep(
         network,
         optimizer,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from maskrcnn.training.optimizer import MomentumSGD
+from maskrcnn.training.optimizer import AdamW, MomentumSGD
 
 
 class TrainStep(nn.Cell):
@@ -17,7 +17,7 @@ class TrainStep(nn.Cell):
     def __init__(
         self,
         network: nn.Cell,
-        optimizer: MomentumSGD,
+        optimizer: MomentumSGD | AdamW,
         *,
         clip_grad_norm: float = 0.0,
         scaled: bool = False,

@@ -14,6 +14,4 @@ def set_device(target: str, device_id: int) -> None:
         ms.set_device(target, device_id)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ConfigError(
-            f"device_target is {target}, device_id {device_id}: not available ({reason})"
-        ) from error
+        raise ConfigError(f"device_target is {target}, device_id {device_id}: not available ({reason})") from error

@@ -37,9 +37,7 @@ def annotation(identity: int, image_id: int = 1, **changes) -> dict:
 def content() -> dict:
     """Two good images of two objects each."""
     return {
-        "images": [
-            {"id": i, "file_name": f"{i}.jpg", "height": HEIGHT, "width": WIDTH, "license": 1} for i in (1, 2)
-        ],
+        "images": [{"id": i, "file_name": f"{i}.jpg", "height": HEIGHT, "width": WIDTH, "license": 1} for i in (1, 2)],
         "annotations": [annotation(11), annotation(12, category_id=5), annotation(21, 2), annotation(22, 2)],
         "categories": [{"id": 3, "name": "cat"}, {"id": 5, "name": "dog"}],
     }
@@ -100,9 +98,7 @@ def test_equals_pycocotools_on_photographs(coco_tiny, split):
         boxes = boxes.clip(0, [entry["width"], entry["height"]] * 2)
         np.testing.assert_allclose(sample.boxes, boxes, rtol=0, atol=1e-4)
         assert sample.boxes.dtype == np.float32 and sample.labels.dtype == np.int32
-        assert [source.classes.category_of(label) for label in sample.labels] == [
-            a["category_id"] for a in truth
-        ]
+        assert [source.classes.category_of(label) for label in sample.labels] == [a["category_id"] for a in truth]
         assert sample.crowd.tolist() == [bool(a["iscrowd"]) for a in truth]
         for rle, one in zip(sample.rles, truth):
             found = mask_util.decode({"size": [sample.height, sample.width], "counts": rle})

@@ -18,13 +18,7 @@ def photo(height: int, width: int, suffix: str = ".jpg", channels: int = 3, flag
 
 def with_exif_orientation(jpeg: bytes, orientation: int) -> bytes:
     """Insert an APP1 segment with the one tag 0x0112 (Exif 2.3, section 4.6.4)."""
-    tiff = (
-        b"II*\0\x08\0\0\0"
-        + b"\x01\0"
-        + b"\x12\x01\x03\0\x01\0\0\0"
-        + bytes([orientation, 0, 0, 0])
-        + b"\0\0\0\0"
-    )
+    tiff = b"II*\0\x08\0\0\0" + b"\x01\0" + b"\x12\x01\x03\0\x01\0\0\0" + bytes([orientation, 0, 0, 0]) + b"\0\0\0\0"
     body = b"Exif\0\0" + tiff
     return jpeg[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + jpeg[2:]
 
@@ -68,9 +62,7 @@ def test_a_preview_in_the_header_does_not_hide_a_cut():
         image_size(data[:-400])
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"not an image", b"\xff\xd8\xff", b"\xff\xd8\xff\xd9", b"\x89PNG\r\n\x1a\n"]
-)
+@pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8\xff", b"\xff\xd8\xff\xd9", b"\x89PNG\r\n\x1a\n"])
 def test_garbage(data):
     with pytest.raises(ValueError):
         image_size(data)

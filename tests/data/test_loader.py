@@ -72,9 +72,7 @@ class Records:
 
 
 AUGMENTED = Augmentation(flip_ratio=0.5, photo_ratio=0.5, expand_ratio=1.5, multi_scale=(0.5, 1.0))
-SMALL = BatchSettings(
-    max_objects=6, crop_size=28, roi_keys=50, assign=AssignSettings(num_pos=8, num_total=32)
-)
+SMALL = BatchSettings(max_objects=6, crop_size=28, roi_keys=50, assign=AssignSettings(num_pos=8, num_total=32))
 
 
 def make_loader(records, settings=SMALL, **arguments) -> TrainLoader:
@@ -142,9 +140,7 @@ def test_contents_without_augmentation(records):
             grid = anchor_grid(*canvas, [8], [0.5, 1.0, 2.0], [4, 8, 16, 32, 64])
             labels, _ = label_anchors(grid, batch.gt_boxes[row, :count], sample.crowd, SMALL.assign)
             sampled = batch.anchor_label[row] >= 0
-            np.testing.assert_array_equal(
-                labels[batch.anchor_index[row][sampled]], batch.anchor_label[row][sampled]
-            )
+            np.testing.assert_array_equal(labels[batch.anchor_index[row][sampled]], batch.anchor_label[row][sampled])
 
 
 def test_a_flipped_sample_mirrors_image_boxes_and_masks(records):
@@ -368,9 +364,7 @@ def record(tmp_path_factory) -> Path:
     for number, (height, width) in enumerate([(60, 90), (90, 60), (100, 150), (64, 64), (80, 50)]):
         sample = make_sample(100 + number, height, width, objects=3)
         (folder / sample.file_name).write_bytes(sample.jpeg)
-        images.append(
-            {"id": sample.image_id, "file_name": sample.file_name, "height": height, "width": width}
-        )
+        images.append({"id": sample.image_id, "file_name": sample.file_name, "height": height, "width": width})
         for slot, (x1, y1, x2, y2) in enumerate(sample.boxes.astype(float).tolist()):
             annotations.append(
                 {

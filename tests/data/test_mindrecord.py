@@ -71,9 +71,7 @@ class MemorySource:
 
 
 def run(source, folder, **settings):
-    return convert(
-        source, folder, name="r", classes=source.classes, settings=settings, workers=2, progress=False
-    )
+    return convert(source, folder, name="r", classes=source.classes, settings=settings, workers=2, progress=False)
 
 
 def assert_same(found: Sample, expected: Sample) -> None:
@@ -329,9 +327,7 @@ def test_many_pages(tmp_path):
 def test_nothing_usable_is_an_error(tmp_path):
     source = MemorySource(2)
     source.load = lambda i: (None, [Issue(Reason.MISSING_IMAGE, f"{i}.jpg")])
-    with pytest.raises(
-        DataError, match="nothing to convert in images: skipped: 2 images: the image file is missing"
-    ):
+    with pytest.raises(DataError, match="nothing to convert in images: skipped: 2 images: the image file is missing"):
         run(source, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -375,9 +371,7 @@ def test_from_config_names_what_differs(coco):
     assert convert_from_config(config(coco, coco_classes=["background", "cat", "dog"])) == path
     with pytest.raises(DataError, match="2 classes instead of 1"):
         convert_from_config(config(coco, coco_classes=["background", "cat"]))
-    with pytest.raises(
-        DataError, match=r"annotation_file is .*instances_train2017.json.* instead of 'other_"
-    ):
+    with pytest.raises(DataError, match=r"annotation_file is .*instances_train2017.json.* instead of 'other_"):
         convert_from_config(config(coco, instance_set="annotations/other_{}.json"))
     with pytest.raises(DataError, match="made with 1 faulty inputs skipped, but strict is on"):
         convert_from_config(config(coco, strict=True))

@@ -85,9 +85,7 @@ def test_labels_and_samples_equal_torchvision(parity_file, number):
     np.testing.assert_array_equal(labels, expected["train/rpn_anchor_labels"][number])
     sample = assign_anchors(grid, boxes, crowd, settings, rng=None)
     for value, name in ((1, "train/rpn_sampled_pos"), (0, "train/rpn_sampled_neg")):
-        np.testing.assert_array_equal(
-            sample.index[sample.label == value], np.flatnonzero(expected[name][number])
-        )
+        np.testing.assert_array_equal(sample.index[sample.label == value], np.flatnonzero(expected[name][number]))
 
 
 @pytest.mark.parametrize(("height", "width"), [(192, 256), (256, 192), (100, 333)])
@@ -132,9 +130,9 @@ def test_crowd_is_neither_object_nor_background():
     grid = anchor_grid(192, 256, [8], [0.5, 1.0, 2.0], STRIDES)
     boxes = np.array([[0, 0, 256, 192], [40, 40, 90, 100]], np.float32)
     labels, _ = label_anchors(grid, boxes, np.array([True, True]), AssignSettings())
-    inside = (dense_anchors(192, 256)[:, :2] >= 0).all(axis=1) & (
-        dense_anchors(192, 256)[:, 2:] <= [256, 192]
-    ).all(axis=1)
+    inside = (dense_anchors(192, 256)[:, :2] >= 0).all(axis=1) & (dense_anchors(192, 256)[:, 2:] <= [256, 192]).all(
+        axis=1
+    )
     assert (labels[inside] == -1).all() and (labels == 0).any() and not (labels == 1).any()
 
 

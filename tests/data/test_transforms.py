@@ -40,9 +40,7 @@ def test_canvas_follows_the_orientation(size, canvas):
     assert canvas_for(*size, 1280, 768) == canvas
 
 
-@pytest.mark.parametrize(
-    "size", [(480, 640), (427, 640), (640, 333), (1, 4000), (4000, 3), (768, 1280), (7, 5)]
-)
+@pytest.mark.parametrize("size", [(480, 640), (427, 640), (640, 333), (1, 4000), (4000, 3), (768, 1280), (7, 5)])
 def test_fitted_image_touches_the_canvas_and_keeps_its_ratio(size):
     canvas = canvas_for(*size, 768, 1280)
     height, width = fit_size(*size, *canvas)

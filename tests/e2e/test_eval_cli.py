@@ -70,9 +70,7 @@ def test_evaluate_then_postprocess(made, tmp_path) -> None:
 
 def test_predict(made, tmp_path) -> None:
     out = tmp_path / "predictions"
-    done = call(
-        "predict.py", str(made / "images"), *flags(checkpoint_path=made / "net.ckpt", predict_output=out)
-    )
+    done = call("predict.py", str(made / "images"), *flags(checkpoint_path=made / "net.ckpt", predict_output=out))
     assert done.returncode == 0, done.stderr
     images = json.loads((out / "predictions.json").read_text())["images"]
     assert len(images) == 7 and f"in 7 images, written to {out}" in done.stdout

@@ -142,9 +142,7 @@ def draw_data_set(folder: Path, images: int = 7, seed: int = 0) -> Path:
             "iscrowd": 1,
             "segmentation": {
                 "size": [last["height"], last["width"]],
-                "counts": [0, 20]
-                + [last["height"] - 20, 20] * 29
-                + [last["height"] * (last["width"] - 29) - 20],
+                "counts": [0, 20] + [last["height"] - 20, 20] * 29 + [last["height"] * (last["width"] - 29) - 20],
             },
         }
     )

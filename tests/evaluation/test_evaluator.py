@@ -39,9 +39,7 @@ def test_ground_truth_fed_back_on_photographs(coco_tiny) -> None:
 def test_all_images_are_judged_whatever_the_batch(shapes, batch_size: int) -> None:
     ann_file, folder, content = shapes
     oracle = Oracle(content, folder, ["ring", "ellipse"], **SMALL)
-    result = evaluate(
-        oracle, ann_file, folder, ["ring", "ellipse"], batch_size=batch_size, progress=False, **SMALL
-    )
+    result = evaluate(oracle, ann_file, folder, ["ring", "ellipse"], batch_size=batch_size, progress=False, **SMALL)
     assert result.images == len(content["images"]) == 7
     assert {shape[0] for shape in oracle.batches} == {batch_size}
     assert {shape[1:3] for shape in oracle.batches} == {(128, 192), (192, 128)}
@@ -49,9 +47,7 @@ def test_all_images_are_judged_whatever_the_batch(shapes, batch_size: int) -> No
     assert len(result.bbox) == len(result.segm) == objects  # repeated images count once
     assert result.figure("bbox") >= 0.9995 and result.figure("segm") >= 0.985
     order = [image["id"] for image in content["images"]]
-    assert [r["image_id"] for r in result.bbox] == sorted(
-        [r["image_id"] for r in result.bbox], key=order.index
-    )
+    assert [r["image_id"] for r in result.bbox] == sorted([r["image_id"] for r in result.bbox], key=order.index)
     assert {r["category_id"] for r in result.bbox} == {3, 7}
     assert result.classes.names == ("ring", "ellipse")
 
@@ -92,9 +88,7 @@ def test_files_hold_what_was_judged(shapes, tmp_path) -> None:
 
 def test_nothing_found_is_an_ordinary_result(shapes, tmp_path) -> None:
     ann_file, folder, _ = shapes
-    result = evaluate(
-        nothing, ann_file, folder, output_dir=tmp_path / "out", pictures=1, progress=False, **SMALL
-    )
+    result = evaluate(nothing, ann_file, folder, output_dir=tmp_path / "out", pictures=1, progress=False, **SMALL)
     assert result.figure("bbox") == result.figure("segm") == 0
     assert json.loads((tmp_path / "out" / "segm.json").read_text()) == []
     assert result.summary() == {"bbox_ap": 0, "bbox_ap50": 0, "segm_ap": 0, "segm_ap50": 0}
@@ -134,9 +128,7 @@ def test_data_without_masks_is_judged_by_boxes(shapes, tmp_path) -> None:
         del annotation["segmentation"]
     boxes_only = tmp_path / "boxes.json"
     boxes_only.write_text(json.dumps(content))
-    result = evaluate(
-        oracle, boxes_only, folder, output_dir=tmp_path / "out", pictures=1, progress=False, **SMALL
-    )
+    result = evaluate(oracle, boxes_only, folder, output_dir=tmp_path / "out", pictures=1, progress=False, **SMALL)
     assert list(result.metrics) == ["bbox"] and result.summary()["segm_ap"] == -1
     assert "segm" not in result.report()
 

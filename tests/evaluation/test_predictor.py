@@ -22,9 +22,7 @@ def test_predicts_files_and_folders(tmp_path) -> None:
     oracle = Oracle(content, folder, **SMALL)
     (folder / "broken.jpg").write_bytes(b"x")
     out = tmp_path / "out"
-    prediction = predict(
-        oracle, [folder / "picture_3.png", folder], NAMES, out, batch_size=2, progress=False, **SMALL
-    )
+    prediction = predict(oracle, [folder / "picture_3.png", folder], NAMES, out, batch_size=2, progress=False, **SMALL)
     written = json.loads((out / "predictions.json").read_text())["images"]
     assert written == prediction.images and len(written) == 5
     assert [item.path.name for item in prediction.skipped] == ["broken.jpg"]

@@ -45,9 +45,7 @@ def test_scales_each_axis_by_its_own_factor_clips_and_sorts() -> None:
 
 def test_refuses_what_is_not_finite_but_only_where_it_is_valid() -> None:
     boxes = [[0, 0, 5, 5], [np.nan] * 4]
-    assert (
-        len(objects_of_image(detections(boxes, [1, 1], [1, 1], [True, False]), 0, (9, 9), (9, 9)).scores) == 1
-    )
+    assert len(objects_of_image(detections(boxes, [1, 1], [1, 1], [True, False]), 0, (9, 9), (9, 9)).scores) == 1
     with pytest.raises(EvaluationError, match="not finite"):
         objects_of_image(detections(boxes, [1, 1], [1, 1], [True, True]), 0, (9, 9), (9, 9))
 

@@ -82,9 +82,7 @@ def grid_anchors(
     return anchor_grid(img_height, img_width, scales, ratios, strides, rounding).boxes()
 
 
-def _cell_anchors(
-    stride: int, scales: Sequence[float], ratios: Sequence[float], rounding: bool
-) -> np.ndarray:
+def _cell_anchors(stride: int, scales: Sequence[float], ratios: Sequence[float], rounding: bool) -> np.ndarray:
     """Return the anchors around the origin, float64 [len(scales) * len(ratios), 4]."""
     side = np.repeat(np.asarray(scales, np.float64) * stride, len(ratios))
     root = np.sqrt(np.tile(np.asarray(ratios, np.float64), len(scales)))

@@ -137,9 +137,7 @@ def _choose(usable: np.ndarray, crowd: np.ndarray, most: int, rng: np.random.Gen
     return np.sort(shuffled[np.argsort(crowd[shuffled], kind="stable")][:most])
 
 
-def _fill_objects(
-    batch: Batch, row: int, sample: Sample, boxes: np.ndarray, kept: np.ndarray, view: View
-) -> None:
+def _fill_objects(batch: Batch, row: int, sample: Sample, boxes: np.ndarray, kept: np.ndarray, view: View) -> None:
     """Write the ``kept`` objects, with ``boxes`` on the canvas, into the ground-truth arrays of a row."""
     batch.gt_boxes[row, : len(kept)] = boxes[kept]
     batch.gt_labels[row, : len(kept)] = np.where(sample.crowd[kept], -1, sample.labels[kept])

@@ -153,9 +153,7 @@ class CocoSource:
             self._issue(Issue(Reason.DUPLICATE_IMAGE, f"image {entry['id']} ({entry['file_name']})"))
         else:
             self._seen_images.add(entry["id"])
-            self._images.append(
-                _Image(entry["id"], entry["file_name"], entry.get("height"), entry.get("width"))
-            )
+            self._images.append(_Image(entry["id"], entry["file_name"], entry.get("height"), entry.get("width")))
 
     def _read(self, place: tuple[int, int]) -> dict:
         start, end = place

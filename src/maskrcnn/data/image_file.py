@@ -40,9 +40,7 @@ def image_size(data: bytes) -> tuple[int, int]:
 
 def is_rotated_by_exif(data: bytes) -> bool:
     """Whether viewers show the image with its sides exchanged (EXIF orientation 5 to 8)."""
-    stored = cv2.imdecode(
-        np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION
-    )
+    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION)
     shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
     return stored.shape != shown.shape
 

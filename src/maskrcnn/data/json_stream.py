@@ -21,9 +21,7 @@ _NUMBER = "0123456789.eE+-"
 _BOM = b"\xef\xbb\xbf"
 
 
-def iter_elements(
-    path: str | Path, keys: Collection[str], on_chunk=None
-) -> Iterator[tuple[str, Any, tuple[int, int]]]:
+def iter_elements(path: str | Path, keys: Collection[str], on_chunk=None) -> Iterator[tuple[str, Any, tuple[int, int]]]:
     """The elements of the lists ``keys`` of the JSON object in ``path``, in the order of the file.
 
     Args:
@@ -164,6 +162,4 @@ class _Cursor:
         self._pos = 0
 
     def _broken(self, why: str) -> DataError:
-        return DataError(
-            f"{self._path} is not valid JSON at byte {self._base + self._pos}: {why}; is it complete?"
-        )
+        return DataError(f"{self._path} is not valid JSON at byte {self._base + self._pos}: {why}; is it complete?")

@@ -152,9 +152,7 @@ class TrainLoader:
         return self._sizes[:, 0] > self._sizes[:, 1]
 
     def _batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
-        cv2.setNumThreads(
-            0
-        )  # the images of a batch are made in parallel; threads within each only get in the way
+        cv2.setNumThreads(0)  # the images of a batch are made in parallel; threads within each only get in the way
         plan = plan_epoch(self._upright, self._batch_size * self._world, self._seed, epoch)
         own = plan[:, self._rank * self._batch_size : (self._rank + 1) * self._batch_size]
         rows = self._records.iter_rows(own[start_step:].ravel().tolist())

@@ -100,9 +100,7 @@ def convert(
     """
     start = time.perf_counter()
     if classes != source.classes:
-        raise DataError(
-            f"the source's labels are not those of the given classes: {source.classes.difference(classes)}"
-        )
+        raise DataError(f"the source's labels are not those of the given classes: {source.classes.difference(classes)}")
     folder = Path(output_dir)
     report = SkipReport(strict)
     report.add(source.issues)
@@ -111,9 +109,7 @@ def convert(
         total, largest = source.estimated_bytes()
         free = shutil.disk_usage(partial).free
         if free < total:
-            raise DataError(
-                f"{folder} has {free // _MIB} MiB free, the record needs about {total // _MIB} MiB"
-            )
+            raise DataError(f"{folder} has {free // _MIB} MiB free, the record needs about {total // _MIB} MiB")
         writer = RecordWriter(path, total, largest)
         with tqdm(total=len(source), desc=name, unit=" images", disable=not progress) as bar:
             for sample, issues in _load_in_order(source, workers):
@@ -205,9 +201,7 @@ def _check_existing(cfg: Config, info: RecordInfo, settings: dict[str, Any], ann
     check_info(info, ClassList.from_names(cfg.coco_classes) if cfg.coco_classes else None, settings)
     made_from = (info.source["annotation_bytes"], info.source["annotation_crc32"])
     if annotations.is_file() and file_checksum(annotations) != made_from:
-        raise DataError(
-            f"{annotations} has changed since the record {info.path} was made: delete it to convert again"
-        )
+        raise DataError(f"{annotations} has changed since the record {info.path} was made: delete it to convert again")
     if cfg.strict and info.faults:
         raise DataError(
             f"the record {info.path} was made with {info.faults} faulty inputs skipped, but strict is on: "
@@ -268,9 +262,7 @@ class RecordReader:
             raise self._unreadable(f"{given} rows came instead of {len(indices)}")
 
     def _unreadable(self, error: object) -> DataError:
-        return DataError(
-            f"the record {self.info.path} cannot be read; convert again ({mindspore_reason(error)})"
-        )
+        return DataError(f"the record {self.info.path} cannot be read; convert again ({mindspore_reason(error)})")
 
 
 def _load_in_order(source: Source, workers: int) -> Iterator[tuple[Sample | None, list[Issue]]]:

@@ -86,9 +86,7 @@ def write_info(folder: Path, info: RecordInfo) -> None:
         "checksums": info.checksums,
         "sizes": info.sizes.tolist(),
     }
-    info_path(folder / info.path.name).write_text(
-        json.dumps(content, separators=(",", ":")), encoding="utf-8"
-    )
+    info_path(folder / info.path.name).write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
 
 
 def read_info(path: str | Path) -> RecordInfo:
@@ -124,9 +122,7 @@ def read_info(path: str | Path) -> RecordInfo:
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{description} is damaged or describes no record ({error}): {_REMEDY}") from None
     if version != VERSION:
-        raise DataError(
-            f"the record {path} has format version {version}, this program needs {VERSION}: {_REMEDY}"
-        )
+        raise DataError(f"the record {path} has format version {version}, this program needs {VERSION}: {_REMEDY}")
     if name != path.name:
         # MindRecord's index names the data file: reading a renamed copy would silently read the original
         raise DataError(f"the record {path} was made as {name} and cannot be renamed: rename it back")

@@ -86,7 +86,5 @@ class RecordWriter:
 def mindspore_reason(error: object) -> str:
     """The line of a MindSpore error that says what happened, without its frames and headings."""
     lines = [line.strip() for line in str(error).splitlines()]
-    telling = [
-        line for line in lines if line and not line.startswith(("-", "Exception thrown", "Syntax error"))
-    ]
+    telling = [line for line in lines if line and not line.startswith(("-", "Exception thrown", "Syntax error"))]
     return (telling or lines or [""])[0][:200]

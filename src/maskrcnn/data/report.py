@@ -68,9 +68,7 @@ class SkipReport:
         """
         for issue in issues:
             if self._strict and issue.reason.fault:
-                raise DataError(
-                    f"{issue} (strict is on: correct it, or set strict to false to skip and count it)"
-                )
+                raise DataError(f"{issue} (strict is on: correct it, or set strict to false to skip and count it)")
             self._counts[issue.reason] += 1
             examples = self._examples.setdefault(issue.reason, [])
             if len(examples) < _MOST_EXAMPLES:

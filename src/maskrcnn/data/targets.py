@@ -210,9 +210,7 @@ def _overlaps(level: AnchorLevel, box: np.ndarray, axis: int) -> tuple[int, np.n
     start = max(int((box[axis] - high.max()) // level.stride), 0)
     stop = min(int((box[axis + 2] - low.min()) // level.stride) + 1, count)
     point = np.arange(start, stop)[:, None] * level.stride
-    return start, np.maximum(
-        np.minimum(point + high, box[axis + 2]) - np.maximum(point + low, box[axis]), 0.0
-    )
+    return start, np.maximum(np.minimum(point + high, box[axis + 2]) - np.maximum(point + low, box[axis]), 0.0)
 
 
 def _window_iou(level: AnchorLevel, box: np.ndarray) -> tuple[int, int, np.ndarray]:

@@ -32,9 +32,7 @@ def canvas_for(height: int, width: int, img_height: int, img_width: int) -> tupl
     return (long, short) if height > width else (short, long)
 
 
-def fit_size(
-    height: int, width: int, canvas_h: int, canvas_w: int, keep_ratio: bool = True
-) -> tuple[int, int]:
+def fit_size(height: int, width: int, canvas_h: int, canvas_w: int, keep_ratio: bool = True) -> tuple[int, int]:
     """Return the (h, w) in pixels at which an image fills the canvas: with its ratio kept, or all of it."""
     if not keep_ratio:
         return canvas_h, canvas_w
@@ -57,9 +55,7 @@ def decode_image(data: bytes) -> np.ndarray:
     except cv2.error as error:
         raise DataError(f"the image cannot be decoded ({error.err}); replace the file") from error
     if bgr is None:
-        raise DataError(
-            f"the image cannot be decoded ({len(data)} bytes, no valid JPEG or PNG); replace the file"
-        )
+        raise DataError(f"the image cannot be decoded ({len(data)} bytes, no valid JPEG or PNG); replace the file")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
@@ -156,9 +152,7 @@ class View:
             moved = flip_boxes(moved, width)
         return moved + np.array([self.offset[1], self.offset[0]] * 2)
 
-    def draw(
-        self, rgb: np.ndarray, out: np.ndarray, fill: tuple[int, int, int], rng: np.random.Generator
-    ) -> None:
+    def draw(self, rgb: np.ndarray, out: np.ndarray, fill: tuple[int, int, int], rng: np.random.Generator) -> None:
         """Draw the photograph uint8 [h, w, 3] into ``out``, a canvas uint8 [H, W, 3] of zeros."""
         if self.jitter:
             rgb = jitter_colour(rgb, rng)

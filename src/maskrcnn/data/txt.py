@@ -41,9 +41,7 @@ class _Line(NamedTuple):
 class TxtSource:
     """Images and boxes of a TXT file. Boxes train the box heads; the mask loss passes over these images."""
 
-    def __init__(
-        self, anno_path: str | Path, image_dir: str | Path, classes: Sequence[str] | ClassList
-    ) -> None:
+    def __init__(self, anno_path: str | Path, image_dir: str | Path, classes: Sequence[str] | ClassList) -> None:
         """Read ``anno_path``.
 
         Args:
@@ -106,9 +104,7 @@ class TxtSource:
     def estimated_bytes(self) -> tuple[int, int]:
         """About how large all rows together and the largest row will be, from the sizes of the files."""
         rows = [
-            file_size(self.image_dir / line.file_name)
-            + len(line.objects) * _BYTES_PER_OBJECT
-            + _BYTES_PER_IMAGE
+            file_size(self.image_dir / line.file_name) + len(line.objects) * _BYTES_PER_OBJECT + _BYTES_PER_IMAGE
             for line in self._lines
         ]
         return sum(rows), max(rows)

@@ -77,9 +77,7 @@ def compute_metrics(
     _check_records(records, kind, images, {category["id"] for category in truth.categories})
 
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(
-            _coco(truth, annotations), _coco(truth, _with_area(records, kind)), iouType=kind
-        )
+        evaluation = COCOeval(_coco(truth, annotations), _coco(truth, _with_area(records, kind)), iouType=kind)
         evaluation.params.imgIds = wanted
         evaluation.params.catIds = list(category_ids)
         evaluation.evaluate()
@@ -89,9 +87,7 @@ def compute_metrics(
     return Metrics(kind, figures, _per_class(evaluation, annotations, category_ids))
 
 
-def _annotations(
-    truth: GroundTruth, kind: str, categories: set[int], images: set[int]
-) -> list[dict[str, Any]]:
+def _annotations(truth: GroundTruth, kind: str, categories: set[int], images: set[int]) -> list[dict[str, Any]]:
     """Copies of what counts, numbered from 1 on since pycocotools takes id 0 for no match."""
     chosen = [
         annotation
@@ -125,9 +121,7 @@ def _check_records(
             if key not in record:
                 raise EvaluationError(f"{where} has no '{key}'")
         if record["image_id"] not in images:
-            raise EvaluationError(
-                f"{where} is of image {record['image_id']}, which the annotation file does not list"
-            )
+            raise EvaluationError(f"{where} is of image {record['image_id']}, which the annotation file does not list")
         if record["category_id"] not in categories:
             raise EvaluationError(
                 f"{where} is of category {record['category_id']}, which the annotation file does not list"

@@ -109,9 +109,7 @@ def _classes_to_predict(cfg: Config, meta: dict[str, Any]) -> tuple[tuple[str, .
         return tuple(meta["class_names"]), meta.get("category_ids")
     names = without_background(cfg.coco_classes)
     if not names:
-        raise CheckpointError(
-            f"{cfg.checkpoint_path} does not say its class names: name them with --coco_classes"
-        )
+        raise CheckpointError(f"{cfg.checkpoint_path} does not say its class names: name them with --coco_classes")
     return names, None
 
 

@@ -83,9 +83,7 @@ def per_class_rows(metrics: dict[str, Metrics], names: Sequence[str]) -> list[di
         of_kind = {kind: asdict(values.per_class[position]) for kind, values in metrics.items()}
         first = next(iter(of_kind.values()))
         figures = {kind: {"AP": row["ap"], "AP50": row["ap50"]} for kind, row in of_kind.items()}
-        rows.append(
-            {"name": name, "category_id": first["category_id"], "objects": first["objects"], **figures}
-        )
+        rows.append({"name": name, "category_id": first["category_id"], "objects": first["objects"], **figures})
     return rows
 
 
@@ -159,9 +157,7 @@ def evaluate(
     }
     ids = [source.image_id for source in sources]
     metrics = judge(truth, records, classes, ids)
-    evaluation = EvaluationResult(
-        metrics, classes, records["bbox"], records["segm"], len(in_order), skipped, speed
-    )
+    evaluation = EvaluationResult(metrics, classes, records["bbox"], records["segm"], len(in_order), skipped, speed)
     if output_dir is not None:
         save_results(evaluation, output_dir)
         draw_pictures(_spread(in_order, pictures), truth, classes, Path(output_dir), picture_score)
@@ -201,8 +197,7 @@ def evaluation_files(cfg: Config) -> tuple[Path, Path]:
     """The annotation file and the image folder of a run: ann_file and image_dir, or those in coco_root."""
     if not cfg.coco_root and not (cfg.ann_file and cfg.image_dir):
         raise EvaluationError(
-            "there is nothing to evaluate on: give --coco_root FOLDER, "
-            "or --ann_file FILE and --image_dir FOLDER"
+            "there is nothing to evaluate on: give --coco_root FOLDER, or --ann_file FILE and --image_dir FOLDER"
         )
     root = Path(cfg.coco_root)
     ann_file = Path(cfg.ann_file) if cfg.ann_file else root / cfg.instance_set.format(cfg.val_data_type)
@@ -212,9 +207,7 @@ def evaluation_files(cfg: Config) -> tuple[Path, Path]:
     return ann_file, image_dir
 
 
-def check_checkpoint_classes(
-    names: Sequence[str] | None, classes: ClassList, path: str | os.PathLike[str]
-) -> None:
+def check_checkpoint_classes(names: Sequence[str] | None, classes: ClassList, path: str | os.PathLike[str]) -> None:
     """Compare the class names stored in a checkpoint, if any, with the run's. Raises CheckpointError."""
     if names and tuple(names) != classes.names:
         stored = ClassList.from_names(names)
@@ -227,8 +220,7 @@ def check_checkpoint_classes(
 def image_sources(images: Iterable[dict[str, Any]], image_dir: Path) -> list[ImageSource]:
     """The files of an annotation file's images."""
     return [
-        ImageSource(image["id"], image_dir / image["file_name"], (image["height"], image["width"]))
-        for image in images
+        ImageSource(image["id"], image_dir / image["file_name"], (image["height"], image["width"])) for image in images
     ]
 
 

@@ -39,15 +39,11 @@ def load_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
     except FileNotFoundError:
-        raise DataError(
-            f"there is no annotation file {path}: check ann_file, or coco_root and val_data_type"
-        ) from None
+        raise DataError(f"there is no annotation file {path}: check ann_file, or coco_root and val_data_type") from None
     except (OSError, ValueError) as error:
         raise DataError(f"the annotation file {path} cannot be read: {error}") from error
     if not isinstance(content, dict):
-        raise DataError(
-            f"{path} is not a COCO annotation file: it holds a {type(content).__name__}, no object"
-        )
+        raise DataError(f"{path} is not a COCO annotation file: it holds a {type(content).__name__}, no object")
     images = _entries(path, content, "images", IMAGE_KEYS)
     categories = _entries(path, content, "categories", CATEGORY_KEYS)
     annotations = _entries(path, content, "annotations", ANNOTATION_KEYS)
@@ -63,13 +59,11 @@ def load_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
             )
         if annotation["image_id"] not in image_ids:
             raise DataError(
-                f"{path}: annotation {annotation['id']} belongs to image {annotation['image_id']}, "
-                "which is not listed"
+                f"{path}: annotation {annotation['id']} belongs to image {annotation['image_id']}, which is not listed"
             )
         if annotation["category_id"] not in category_ids:
             raise DataError(
-                f"{path}: annotation {annotation['id']} has category {annotation['category_id']}, "
-                "which is not listed"
+                f"{path}: annotation {annotation['id']} has category {annotation['category_id']}, which is not listed"
             )
     with_mask = sum("segmentation" in a for a in annotations)
     if 0 < with_mask < len(annotations):

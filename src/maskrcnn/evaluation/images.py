@@ -109,9 +109,7 @@ def load_batches(
     with ``strict`` it raises DataError.
     """
     waiting: dict[tuple[int, int], list[LoadedImage]] = {}
-    for image in _load_ahead(
-        sources, img_height, img_width, keep_ratio, workers, batch_size, strict, skipped
-    ):
+    for image in _load_ahead(sources, img_height, img_width, keep_ratio, workers, batch_size, strict, skipped):
         group = waiting.setdefault(image.canvas, [])
         group.append(image)
         if len(group) == batch_size:

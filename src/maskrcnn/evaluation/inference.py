@@ -107,9 +107,7 @@ def detect_images(
             speed.add_network(batch.image.shape[1:3], len(batch.images), seconds)
             for row, image in enumerate(batch.images):
                 pending.append(
-                    pool.submit(
-                        _postprocess, detections, row, image, category_ids, mask_threshold, integer_boxes
-                    )
+                    pool.submit(_postprocess, detections, row, image, category_ids, mask_threshold, integer_boxes)
                 )
             while len(pending) > 4 * workers or (pending and pending[0].done()):
                 yield finished()

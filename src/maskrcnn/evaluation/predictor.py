@@ -114,9 +114,7 @@ def predict(
     for result in tqdm(results, total=len(files), desc="predict", unit="image", disable=not progress):
         position = result.source.image_id
         picture = files[position][1]
-        drawn = objects_from_records(
-            result.bbox, result.segm, classes.category_ids, classes.names, picture_score
-        )
+        drawn = objects_from_records(result.bbox, result.segm, classes.category_ids, classes.names, picture_score)
         save_picture(Path(output_dir) / picture, draw_objects(read_image(result.source), drawn))
         entries[position] = _entry(result, picture, classes)
     images = [entries[position] for position in sorted(entries)]

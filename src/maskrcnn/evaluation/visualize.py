@@ -14,9 +14,7 @@ from pycocotools import mask as coco_mask
 from maskrcnn.errors import EvaluationError
 
 MASK_ALPHA = 0.45
-LEAST_LONG_SIDE = (
-    960  # smaller images are enlarged up to MOST_ENLARGED times, so that labels do not hide them
-)
+LEAST_LONG_SIDE = 960  # smaller images are enlarged up to MOST_ENLARGED times, so that labels do not hide them
 MOST_ENLARGED = 4.0
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 GOLDEN_RATIO = 0.618033988749895
@@ -68,9 +66,7 @@ def objects_from_annotations(
         label = labels.get(annotation["category_id"])
         if label is not None:
             text = printable(names[label - 1], label) + (" (crowd)" if annotation["iscrowd"] else "")
-            drawn.append(
-                DrawnObject(_corners(annotation["bbox"]), annotation.get("segmentation"), label, text)
-            )
+            drawn.append(DrawnObject(_corners(annotation["bbox"]), annotation.get("segmentation"), label, text))
     return drawn
 
 

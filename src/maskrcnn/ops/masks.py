@@ -6,9 +6,7 @@ import mindspore as ms
 from mindspore import Tensor, ops
 
 
-def _overlap(
-    start: Tensor, length: Tensor, frame_start: Tensor, frame_length: Tensor, size: int, cells: int
-) -> Tensor:
+def _overlap(start: Tensor, length: Tensor, frame_start: Tensor, frame_length: Tensor, size: int, cells: int) -> Tensor:
     """Share of each target bin that each crop cell covers, along one axis: [R, size, cells]."""
     bin_length = length / size
     low = start + ops.arange(0, size, dtype=ms.float32).reshape((1, size)) * bin_length

@@ -33,9 +33,7 @@ def nms_mask(boxes: Tensor, valid: Tensor, iou_threshold: float) -> Tensor:
     return ops.logical_and(ops.stop_gradient(keep), valid)
 
 
-def class_aware_nms_mask(
-    boxes: Tensor, labels: Tensor, valid: Tensor, iou_threshold: float, extent: int
-) -> Tensor:
+def class_aware_nms_mask(boxes: Tensor, labels: Tensor, valid: Tensor, iou_threshold: float, extent: int) -> Tensor:
     """``nms_mask`` among boxes of the same class only.
 
     Args:

@@ -20,6 +20,18 @@ def is_norm_or_bias(parameter: Parameter) -> bool:
     return parameter.ndim <= 1
 
 
+def trained(parameters: list[Parameter]) -> ParameterTuple:
+    """The parameters as the optimizers keep them; TrainingError if there are none."""
+    if not parameters:
+        raise TrainingError("nothing to train: every parameter of the network is frozen, lower freeze_at")
+    return ParameterTuple(parameters)
+
+
+def where_finite(finite: Tensor | None, value: Tensor, neutral: Tensor) -> Tensor:
+    """``value``, or ``neutral`` in a step that is skipped: a select costs less than a branch in a static graph."""
+    return value if finite is None else ops.select(finite, value, neutral)
+
+
 class MomentumSGD(nn.Cell):
     """``g += decay * w``, ``v = momentum * v + g``, ``w -= lr * v``: PyTorch's SGD, in place.
 
@@ -31,9 +43,7 @@ class MomentumSGD(nn.Cell):
         self, parameters: list[Parameter], momentum: float, weight_decay: float, decay_norm_bias: bool = True
     ) -> None:
         super().__init__()
-        if not parameters:
-            raise TrainingError("nothing to train: every parameter of the network is frozen, lower freeze_at")
-        self.parameters = ParameterTuple(parameters)
+        self.parameters = trained(parameters)
         self.moments = self.parameters.clone(prefix="moments", init="zeros")
         self.momentum = Tensor(momentum, ms.float32)
         self.decays = tuple(weight_decay if decay_norm_bias or not is_norm_or_bias(p) else 0.0 for p in parameters)
@@ -46,17 +56,14 @@ class MomentumSGD(nn.Cell):
         If the bool scalar ``finite`` is given and False, weights and moments keep every bit (``v = 1 * v +
         0``, ``w -= 0 * v``): a select costs less than a branch in a static graph.
         """
-        momentum = self.momentum
-        if finite is not None:
-            momentum = ops.select(finite, momentum, ops.ones_like(momentum))
-            lr = ops.select(finite, lr, ops.zeros_like(lr))
+        momentum = where_finite(finite, self.momentum, ops.ones_like(self.momentum))
+        lr = where_finite(finite, lr, ops.zeros_like(lr))
         done = ()
         for i in range(self.count):
             gradient = gradients[i]
             if self.decays[i] > 0.0:
                 gradient = gradient + self.decays[i] * self.parameters[i]
-            if finite is not None:
-                gradient = ops.select(finite, gradient, ops.zeros_like(gradient))
+            gradient = where_finite(finite, gradient, ops.zeros_like(gradient))
             updated = self.apply_momentum(self.parameters[i], self.moments[i], lr, gradient, momentum)
             done += (updated,)
         return done
@@ -76,9 +83,7 @@ class AdamW(nn.Cell):
         self, parameters: list[Parameter], beta1: float, weight_decay: float, decay_norm_bias: bool = True
     ) -> None:
         super().__init__()
-        if not parameters:
-            raise TrainingError("nothing to train: every parameter of the network is frozen, lower freeze_at")
-        self.parameters = ParameterTuple(parameters)
+        self.parameters = trained(parameters)
         self.first = self.parameters.clone(prefix="moment1", init="zeros")
         self.second = self.parameters.clone(prefix="moment2", init="zeros")
         self.moments = ParameterTuple((*self.first, *self.second))
@@ -94,15 +99,12 @@ class AdamW(nn.Cell):
     def construct(self, gradients: tuple[Tensor, ...], lr: Tensor, finite: Tensor | None = None) -> Tensor:
         """Update every parameter with its gradient; see ``MomentumSGD.construct``."""
         beta1, beta2 = self.beta1, self.beta2
-        if finite is not None:
-            beta1 = ops.select(finite, beta1, ops.ones_like(beta1))
-            beta2 = ops.select(finite, beta2, ops.ones_like(beta2))
-            lr = ops.select(finite, lr, ops.zeros_like(lr))
+        beta1 = where_finite(finite, beta1, ops.ones_like(beta1))
+        beta2 = where_finite(finite, beta2, ops.ones_like(beta2))
+        lr = where_finite(finite, lr, ops.zeros_like(lr))
         done = ()
         for i in range(self.count):
-            gradient = gradients[i]
-            if finite is not None:
-                gradient = ops.select(finite, gradient, ops.zeros_like(gradient))
+            gradient = where_finite(finite, gradients[i], ops.zeros_like(gradients[i]))
             updated = self.adam(
                 self.parameters[i],
                 self.first[i],

@@ -153,9 +153,20 @@ def test_gradients():
     oracle.check_gradients(objective, point, gradients, rng, draws=1)
 
 
+@pytest.mark.parametrize("norm", ["bn", "gn"])
+def test_fresh_blocks_are_the_identity(norm):
+    """All but those with a projection: what a stage adds to its first block is nothing."""
+    net = ResNet("resnet50", norm, 0)
+    last = [p for p in net.get_parameters() if p.name.endswith("bn3.gamma")]
+    assert len(last) == 16 and not any(p.asnumpy().any() for p in last)
+    others = [p for p in net.get_parameters() if p.name.endswith("gamma") and "bn3" not in p.name]
+    assert all((p.asnumpy() == 1).all() for p in others)
+
+
 @pytest.mark.parametrize("freeze_at", [1, 2])
 def test_gradient_stops_at_the_frozen_part(freeze_at):
     net = ResNet("resnet18", "gn", freeze_at)
+    randomise_norms(net, 5)  # a fresh network's blocks are the identity: their convolutions would get no gradient
     parameters = net.trainable_params()
     cotangents = [np.ones((1, c, s, s)) for c, s in zip((64, 128, 256, 512), (8, 4, 2, 1))]
     image = random_image(5)[:1, :, :32, :32]

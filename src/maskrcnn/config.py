@@ -118,7 +118,7 @@ class Config:
     pos_iou_thr_stage2: float = _key(0.5, "proposals from this overlap on are objects", least=0, most=1)
     num_expected_pos_stage2: int = _key(128, "most object proposals sampled per image", least=1)
     num_expected_total_stage2: int = _key(512, "proposals sampled per image in total", least=1)
-    mask_roi_num: int = _key(64, "mask-head slots per image, shared by the batch", least=1)
+    mask_roi_num: int = _key(64, "mask-head slots per image, filled with its positives", least=1)
     # Heads
     rcnn_num_layers: int = _key(2, "fully connected layers of the box head", least=1)
     rcnn_fc_out_channels: int = _key(1024, "width of those layers", least=1)

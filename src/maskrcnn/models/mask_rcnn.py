@@ -240,22 +240,23 @@ class MaskRCNN(nn.Cell):
 
         proposals, _, proposal_valid = self.rpn.propose(features, image_shape)
         rois, labels, valid, matched_boxes = [], [], [], []
-        box_features, mask_features, mask_targets, mask_counted = [], [], [], []
+        box_features, mask_features, mask_labels, mask_targets, mask_counted = [], [], [], [], []
         for i in range(image.shape[0]):
             sample = self.sample(proposals[i], proposal_valid[i], gt_boxes[i], gt_labels[i], roi_key[i])
             boxes, label, counted, matched = sample
             rois.append(boxes)
             labels.append(label)
             valid.append(counted)
-            matched_boxes.append(ops.gather(gt_boxes[i], matched, 0))
+            frames = ops.gather(gt_boxes[i], matched, 0)
+            matched_boxes.append(frames)
             box_features.append(self.pool(tables[i], shapes, boxes, self.roi.box_size))
 
             # Positives come first, so the first slots are all that the mask head needs.
             slots = min(self.roi.num_mask, boxes.shape[0])
-            boxes, label, matched = boxes[:slots], label[:slots], matched[:slots]
+            boxes, label, matched, frames = boxes[:slots], label[:slots], matched[:slots], frames[:slots]
+            mask_labels.append(label)
             mask_features.append(self.pool(tables[i], shapes, boxes, self.roi.mask_size))
             crops = ops.gather(gt_masks[i], matched, 0).astype(ms.float32)
-            frames = ops.gather(gt_boxes[i], matched, 0)
             coverage = mask_coverage(crops, frames, boxes, self.roi.mask_target_size)
             mask_targets.append((coverage >= 0.5).astype(ms.float32))
             has_mask = ops.gather(gt_has_mask[i], matched, 0)
@@ -271,9 +272,7 @@ class MaskRCNN(nn.Cell):
             ops.concat(valid, 0),
             ops.concat(matched_boxes, 0),
         )
-        slots = mask_counted[0].shape[0]
-        mask_label = ops.concat([one[:slots] for one in labels], 0)
-        mask_logits = self.mask_head(ops.concat(mask_features, 0), mask_label)
+        mask_logits = self.mask_head(ops.concat(mask_features, 0), ops.concat(mask_labels, 0))
         rcnn_mask = self.mask_head.loss(
             mask_logits, ops.stop_gradient(ops.concat(mask_targets, 0)), ops.concat(mask_counted, 0)
         )

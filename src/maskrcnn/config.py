@@ -187,12 +187,18 @@ class Config:
     num_parallel_workers: int = _key(2, "threads that prepare data", least=1)
     # Evaluation and prediction
     checkpoint_path: str = _key("", "checkpoint to evaluate or predict with")
+    model: str = _key("", "exported model (.onnx, .mindir) to evaluate or predict with, instead of a checkpoint")
     ann_file: str = _key("", "annotation file to evaluate on; by default that of val_data_type")
     eval_output: str = _key("eval", "folder of bbox.json, segm.json, metrics.json and pictures")
     eval_pictures: int = _key(8, "pictures drawn by an evaluation", least=0)
     eval_images: int = _key(0, "evaluate only so many images; 0 = all", least=0)
     picture_score_thr: float = _key(0.5, "lowest score drawn in pictures", least=0, most=1)
     predict_output: str = _key("predictions", "folder of the pictures and JSON of predict.py")
+    # Export
+    ckpt_file: str = _key("", "checkpoint to export")
+    file_name: str = _key("maskrcnn", "path of the exported model, without its suffix")
+    file_format: str = _key("MINDIR", "what to export", choices=("MINDIR", "ONNX", "AIR"))
+    both_canvases: bool = _key(False, "export a second model, NAME_upright, for upright images")
 
     def __post_init__(self) -> None:
         for name, expected in _types().items():

@@ -23,3 +23,7 @@ class TrainingError(MaskRCNNError):
 
 class EvaluationError(MaskRCNNError):
     """Evaluation cannot start or its results do not fit the annotations."""
+
+
+class ExportError(MaskRCNNError):
+    """A network that cannot be exported as asked, or an exported model that cannot be used."""

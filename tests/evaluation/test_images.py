@@ -80,7 +80,7 @@ def test_bad_images_are_counted_or_stop(sources) -> None:
 def test_reads_ahead_by_a_bounded_number(sources, monkeypatch) -> None:
     loaded = []
     original = images_module.load_image
-    monkeypatch.setattr(images_module, "load_image", lambda *a: loaded.append(1) or original(*a))
+    monkeypatch.setattr(images_module, "load_image", lambda *a, **k: loaded.append(1) or original(*a, **k))
     many = [sources[0]] * 100
     iterator = load_batches(many, batch_size=2, workers=2, **CANVAS)
     next(iterator)

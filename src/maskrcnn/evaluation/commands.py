@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskrcnn.config import Config, load_arguments, load_config
 from maskrcnn.data.classes import ClassList, without_background
@@ -20,23 +20,34 @@ from maskrcnn.evaluation.ground_truth import load_ground_truth
 from maskrcnn.evaluation.inference import DetectorFunction
 from maskrcnn.evaluation.predictor import find_images, predict_from_config
 from maskrcnn.evaluation.report import class_table, coco_table, skipped_report, speed_report
+from maskrcnn.export.metadata import Metadata, metadata_path
+
+if TYPE_CHECKING:
+    from maskrcnn.evaluation.exported import ExportedModel
 
 
 def eval_main(argv: Sequence[str], defaults: Path) -> None:
-    """Evaluate ``--checkpoint_path`` on ``--coco_root``, or on ``--ann_file`` and ``--image_dir``."""
-    cfg = load_config(argv, defaults=defaults, description="Evaluate a checkpoint: COCO boxes and masks.")
-    meta = _checkpoint_meta(cfg)
+    """Evaluate ``--checkpoint_path`` or ``--model`` on ``--coco_root``, or on ``--ann_file`` and ``--image_dir``."""
+    cfg = load_config(argv, defaults=defaults, description="Evaluate a checkpoint or an exported model on COCO data.")
+    exported = _exported_metadata(cfg)
+    meta = {} if exported else _checkpoint_meta(cfg)
+    cfg = cfg.replace(**exported.settings()) if exported else cfg
     ann_file, _ = evaluation_files(cfg)
     truth = load_ground_truth(ann_file)
-    classes = ClassList.from_categories(truth.categories, cfg.coco_classes, str(ann_file))
-    check_checkpoint_classes(meta.get("class_names"), classes, cfg.checkpoint_path)
-    result = evaluate_from_config(cfg, _detector(cfg, len(classes) + 1), classes, truth)
+    names = exported.classes if exported else cfg.coco_classes
+    classes = ClassList.from_categories(truth.categories, names, str(ann_file))
+    if exported:
+        model = _exported_model(cfg, exported)
+        result = evaluate_from_config(cfg, model, classes, truth, model.both_canvases)
+    else:
+        check_checkpoint_classes(meta.get("class_names"), classes, cfg.checkpoint_path)
+        result = evaluate_from_config(cfg, _detector(cfg, len(classes) + 1), classes, truth)
     print(result.report())
     print(f"Results, figures and pictures are in {cfg.eval_output}")
 
 
 def predict_main(argv: Sequence[str], defaults: Path) -> None:
-    """Find objects with ``--checkpoint_path`` in the image files and folders named on the command line."""
+    """Find objects with ``--checkpoint_path`` or ``--model`` in the image files and folders that are named."""
     cfg, paths = load_arguments(
         argv,
         defaults=defaults,
@@ -46,9 +57,14 @@ def predict_main(argv: Sequence[str], defaults: Path) -> None:
     if not paths:
         raise ConfigError("predict.py needs image files or folders: predict.py IMAGE_OR_FOLDER...")
     find_images(paths)  # a misspelt path is reported before the network is built
-    meta = _checkpoint_meta(cfg)
-    names, category_ids = _classes_to_predict(cfg, meta)
-    prediction = predict_from_config(cfg, _detector(cfg, len(names) + 1), paths, names, category_ids)
+    if exported := _exported_metadata(cfg):
+        cfg = cfg.replace(**exported.settings())
+        model = _exported_model(cfg, exported)
+        names, category_ids = exported.classes, exported.category_ids
+        prediction = predict_from_config(cfg, model, paths, names, category_ids, model.both_canvases)
+    else:
+        names, category_ids = classes_of_checkpoint(cfg, _checkpoint_meta(cfg), cfg.checkpoint_path)
+        prediction = predict_from_config(cfg, _detector(cfg, len(names) + 1), paths, names, category_ids)
     found = sum(len(image["detections"]) for image in prediction.images)
     print(f"{found} detections in {len(prediction.images)} images, written to {cfg.predict_output}")
     for text in (skipped_report(prediction.skipped), speed_report(prediction.speed)):
@@ -85,12 +101,25 @@ def postprocess_main(argv: Sequence[str], defaults: Path) -> None:
         raise EvaluationError(f"cannot write {log}: {error.strerror or error}") from error
 
 
+def classes_of_checkpoint(
+    cfg: Config, meta: dict[str, Any], path: str
+) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
+    """Names and category ids: the checkpoint's own, or coco_classes, without ids, where it has none."""
+    if meta.get("class_names"):
+        category_ids = meta.get("category_ids")
+        return tuple(meta["class_names"]), tuple(category_ids) if category_ids else None
+    names = without_background(cfg.coco_classes)
+    if not names:
+        raise CheckpointError(f"{path} does not say its class names: name them with --coco_classes")
+    return names, None
+
+
 def _checkpoint_meta(cfg: Config) -> dict[str, Any]:
     """Metadata of the run's checkpoint, empty for one that has none."""
     from maskrcnn.training.checkpoint import load_meta  # imports MindSpore, which takes seconds
 
     if not cfg.checkpoint_path:
-        raise CheckpointError("no checkpoint is given: name one with --checkpoint_path FILE")
+        raise CheckpointError("no checkpoint is given: name one with --checkpoint_path FILE, or a --model FILE")
     return load_meta(cfg.checkpoint_path)
 
 
@@ -103,14 +132,19 @@ def _detector(cfg: Config, num_classes: int) -> DetectorFunction:
     return detector
 
 
-def _classes_to_predict(cfg: Config, meta: dict[str, Any]) -> tuple[tuple[str, ...], Sequence[int] | None]:
-    """Names and category ids: the checkpoint's own, or coco_classes, without ids, where it has none."""
-    if meta.get("class_names"):
-        return tuple(meta["class_names"]), meta.get("category_ids")
-    names = without_background(cfg.coco_classes)
-    if not names:
-        raise CheckpointError(f"{cfg.checkpoint_path} does not say its class names: name them with --coco_classes")
-    return names, None
+def _exported_metadata(cfg: Config) -> Metadata | None:
+    """Metadata of the run's exported model, None if it is to use a checkpoint."""
+    if not cfg.model:
+        return None
+    if cfg.checkpoint_path:
+        raise ConfigError("both --model and --checkpoint_path are given: name one of them")
+    return Metadata.read(metadata_path(Path(cfg.model)))
+
+
+def _exported_model(cfg: Config, metadata: Metadata) -> ExportedModel:
+    from maskrcnn.evaluation.exported import load_exported  # imports a runtime, which takes seconds
+
+    return load_exported(Path(cfg.model), metadata, cfg.device_target, cfg.device_id)
 
 
 def _read_records(path: str) -> list[dict[str, Any]]:

@@ -96,6 +96,7 @@ def evaluate(
     img_height: int,
     img_width: int,
     keep_ratio: bool = True,
+    both_canvases: bool = True,
     batch_size: int = 1,
     workers: int = 2,
     mask_threshold: float = 0.5,
@@ -111,9 +112,9 @@ def evaluate(
 
     ``detector(image uint8 [N, H, W, 3], image_shape float32 [N, 2])`` returns Detections with labels in the
     order of ``class_names``; an empty list takes the annotation file's categories by id. ``max_images`` 0
-    means all. With ``output_dir`` bbox.json, segm.json, metrics.json and ``pictures`` pictures are written
-    there. The objects of an image that cannot be read count as missed, and the image is reported;
-    ``strict`` stops instead.
+    means all. Without ``both_canvases`` upright images are fitted into the lying canvas. With ``output_dir``
+    bbox.json, segm.json, metrics.json and ``pictures`` pictures are written there. The objects of an image that
+    cannot be read count as missed, and the image is reported; ``strict`` stops instead.
 
     Raises DataError and EvaluationError.
     """
@@ -128,6 +129,7 @@ def evaluate(
         img_height=img_height,
         img_width=img_width,
         keep_ratio=keep_ratio,
+        both_canvases=both_canvases,
         batch_size=batch_size,
         workers=workers,
         strict=strict,
@@ -165,7 +167,11 @@ def evaluate(
 
 
 def evaluate_from_config(
-    cfg: Config, detector: DetectorFunction, classes: ClassList, truth: GroundTruth | None = None
+    cfg: Config,
+    detector: DetectorFunction,
+    classes: ClassList,
+    truth: GroundTruth | None = None,
+    both_canvases: bool = True,
 ) -> EvaluationResult:
     """``evaluate`` with the settings of a run, on the data that ``evaluation_files`` names.
 
@@ -181,6 +187,7 @@ def evaluate_from_config(
         img_height=cfg.img_height,
         img_width=cfg.img_width,
         keep_ratio=cfg.keep_ratio,
+        both_canvases=both_canvases,
         batch_size=cfg.test_batch_size,
         workers=cfg.num_parallel_workers,
         mask_threshold=cfg.mask_thr_binary,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,11 +83,13 @@ def read_image(source: ImageSource) -> np.ndarray:
     return rgb
 
 
-def load_image(source: ImageSource, img_height: int, img_width: int, keep_ratio: bool = True) -> LoadedImage:
-    """Decode an image and fit it into its canvas, lying or upright."""
+def load_image(
+    source: ImageSource, img_height: int, img_width: int, keep_ratio: bool = True, both_canvases: bool = True
+) -> LoadedImage:
+    """Decode an image and fit it into its canvas, lying or upright; without ``both_canvases``, into the one given."""
     rgb = read_image(source)
     height, width = rgb.shape[:2]
-    canvas = canvas_for(height, width, img_height, img_width)
+    canvas = canvas_for(height, width, img_height, img_width) if both_canvases else (img_height, img_width)
     pixels = resize_image(rgb, *fit_size(height, width, *canvas, keep_ratio))
     return LoadedImage(source, (height, width), canvas, pixels)
 
@@ -97,6 +100,7 @@ def load_batches(
     img_height: int,
     img_width: int,
     keep_ratio: bool = True,
+    both_canvases: bool = True,
     batch_size: int = 1,
     workers: int = 2,
     strict: bool = False,
@@ -104,12 +108,17 @@ def load_batches(
 ) -> Iterator[ImageBatch]:
     """Yield every image of ``sources`` once, in batches of ``batch_size`` that each hold one canvas.
 
+    Without ``both_canvases`` upright images too are fitted into ``img_height`` x ``img_width``.
+
     ``workers`` threads work ahead by a fixed number of images, so memory does not grow with the data set. The
     batches depend only on the order of ``sources``. An image that cannot be used is appended to ``skipped``;
     with ``strict`` it raises DataError.
     """
     waiting: dict[tuple[int, int], list[LoadedImage]] = {}
-    for image in _load_ahead(sources, img_height, img_width, keep_ratio, workers, batch_size, strict, skipped):
+    load = partial(
+        load_image, img_height=img_height, img_width=img_width, keep_ratio=keep_ratio, both_canvases=both_canvases
+    )
+    for image in _load_ahead(sources, load, workers, batch_size, strict, skipped):
         group = waiting.setdefault(image.canvas, [])
         group.append(image)
         if len(group) == batch_size:
@@ -121,9 +130,7 @@ def load_batches(
 
 def _load_ahead(
     sources: Iterable[ImageSource],
-    img_height: int,
-    img_width: int,
-    keep_ratio: bool,
+    load: Callable[[ImageSource], LoadedImage],
     workers: int,
     batch_size: int,
     strict: bool,
@@ -139,7 +146,7 @@ def _load_ahead(
                 source = next(remaining, None)
                 if source is None:
                     break
-                pending.append((source, pool.submit(load_image, source, img_height, img_width, keep_ratio)))
+                pending.append((source, pool.submit(load, source)))
             if not pending:
                 return
             source, future = pending.popleft()

@@ -71,6 +71,7 @@ def predict(
     img_width: int,
     category_ids: Sequence[int] | None = None,
     keep_ratio: bool = True,
+    both_canvases: bool = True,
     batch_size: int = 1,
     workers: int = 2,
     mask_threshold: float = 0.5,
@@ -96,6 +97,7 @@ def predict(
         img_height=img_height,
         img_width=img_width,
         keep_ratio=keep_ratio,
+        both_canvases=both_canvases,
         batch_size=batch_size,
         workers=workers,
         strict=strict,
@@ -128,6 +130,7 @@ def predict_from_config(
     paths: Sequence[str | os.PathLike[str]],
     class_names: Sequence[str],
     category_ids: Sequence[int] | None = None,
+    both_canvases: bool = True,
 ) -> Prediction:
     """``predict`` with the settings of a run."""
     return predict(
@@ -139,6 +142,7 @@ def predict_from_config(
         img_width=cfg.img_width,
         category_ids=category_ids,
         keep_ratio=cfg.keep_ratio,
+        both_canvases=both_canvases,
         batch_size=cfg.test_batch_size,
         workers=cfg.num_parallel_workers,
         mask_threshold=cfg.mask_thr_binary,

@@ -1,0 +1,167 @@
+"""Box arithmetic, suppression and RoIAlign as ONNX; the same formulas, in the same order, as ``ops/``.
+
+Boxes are [N,R,4], x1,y1,x2,y2 in pixels. All shapes are fixed but for the list of survivors inside ``nms``, which is
+turned into flags at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskrcnn.export.onnx_graph import OnnxGraph
+from maskrcnn.ops.boxes import MAX_LOG_SCALE
+
+
+def gather_rows(g: OnnxGraph, table: str, index: str, images: int, rows: int, columns: int) -> str:
+    """Rows [N,K,columns] of each image's table [N,rows,columns] at index int32 [N,K]."""
+    flat = g.reshape(table, images * rows, columns)
+    first = (np.arange(images, dtype=np.int32) * rows).reshape(images, 1)
+    return g.op("Gather", flat, g.op("Add", index, first), axis=0)
+
+
+def top(g: OnnxGraph, values: str, count: int) -> tuple[str, str]:
+    """The ``count`` largest of each row of float32 [N,R], best first, and their indices int32."""
+    best, index = g.op("TopK", values, np.array([count], np.int64), axis=1, outputs=2)
+    return best, g.cast(index, np.int32)
+
+
+def divide(g: OnnxGraph, index: str, by: int) -> tuple[str, str]:
+    """Quotient and remainder of int32 values that are not negative."""
+    divisor = np.array(by, np.int32)
+    quotient = g.op("Div", index, divisor)
+    return quotient, g.op("Sub", index, g.op("Mul", quotient, divisor))
+
+
+def limits(g: OnnxGraph, image_shape: str) -> str:
+    """Width, height, width, height [N,1,4] of images whose height and width are float32 [N,2]."""
+    return g.op("Unsqueeze", g.op("Gather", image_shape, np.array([1, 0, 1, 0], np.int64), axis=1), np.array([1]))
+
+
+def sides(g: OnnxGraph, boxes: str) -> str:
+    """Width and height [N,R,2]."""
+    return g.op("Sub", g.slice(boxes, 2, 2, 4), g.slice(boxes, 2, 0, 2))
+
+
+def decode(g: OnnxGraph, deltas: str, anchors: str, means: Sequence[float], stds: Sequence[float]) -> str:
+    """Boxes [N,R,4] of regression outputs and anchors [N,R,4]: ``ops.boxes.decode_boxes``."""
+    deltas = g.op("Add", g.op("Mul", deltas, np.float32(stds)), np.float32(means))
+    size = sides(g, anchors)
+    centre = g.op("Add", g.slice(anchors, 2, 0, 2), g.op("Mul", size, np.float32(0.5)))
+    centre = g.op("Add", g.op("Mul", g.slice(deltas, 2, 0, 2), size), centre)
+    scale = g.op("Exp", g.op("Min", g.slice(deltas, 2, 2, 4), np.float32(MAX_LOG_SCALE)))
+    half = g.op("Mul", g.op("Mul", scale, size), np.float32(0.5))
+    return g.op("Concat", g.op("Sub", centre, half), g.op("Add", centre, half), axis=2)
+
+
+def clip(g: OnnxGraph, boxes: str, limit: str) -> str:
+    """Boxes cut to the image: ``ops.boxes.clip_boxes`` with the ``limits``."""
+    return g.op("Min", g.op("Max", boxes, np.float32(0)), limit)
+
+
+def nms(g: OnnxGraph, boxes: str, valid: str, groups: np.ndarray, most: int, threshold: float) -> str:
+    """Survivors of greedy suppression within each group of boxes: float32 [N,R], 1 or 0.
+
+    Args:
+        boxes: [N,R,4], best first within each group. valid: bool [N,R]; the others neither survive nor suppress.
+        groups: int [R], the group of each slot: one "class" of the operator each.
+        most: most survivors of a group. threshold: IoU above which the lesser of two boxes goes.
+    """
+    slots = len(groups)
+    of_group = groups == np.arange(groups.max() + 1)[:, None]
+    rank = np.where(of_group, np.arange(slots, 0, -1), 0).astype(np.float32)  # falling, and 0 in other groups
+    counted = g.op("Unsqueeze", g.cast(valid, np.float32), np.array([1]))
+    settings = np.array([most]), np.array([threshold], np.float32), np.array([0], np.float32)
+    survivors = g.op("NonMaxSuppression", boxes, g.op("Mul", counted, rank), *settings)  # rows of image, group, slot
+    place = g.op("Gather", survivors, np.array([0, 2], np.int64), axis=1)
+    number = g.op("Gather", g.op("Shape", survivors), np.array([0], np.int64), axis=0)
+    ones = g.op("Expand", np.float32(1), number)
+    none = g.op("Mul", g.cast(valid, np.float32), np.float32(0))
+    return g.op("ScatterND", none, place, ones)
+
+
+@dataclass(frozen=True)
+class Level:
+    """Where a pyramid level lies in the packed map: the slot of its image, and its first cell there."""
+
+    slot: int
+    row: int
+    column: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class PackedLevels:
+    """P2..P5 in one map, so that one RoIAlign serves RoIs of all levels. ``slots`` maps [C,H,W] belong to an image."""
+
+    value: str
+    slots: int
+    levels: tuple[Level, ...]
+
+
+def pack_levels(
+    g: OnnxGraph, features: Sequence[str], shapes: Sequence[tuple[int, int]], strides: Sequence[int], aligned: bool
+) -> PackedLevels:
+    """Lay levels [N,C,H_l,W_l] into one map so that RoIAlign finds there what it would find in each of them.
+
+    Every level gets a rim that repeats its border: a sample up to one cell outside counts as on the border.
+    Aligned samples of boxes inside the image never go further, so the levels are stacked along the height. Without
+    alignment, boxes narrower than a cell are widened and can reach further, where samples count as zero: there each
+    level has a map of its own and ends where the map ends.
+    """
+    width = max(w for _, w in shapes) + 2
+    height = max(h for h, _ in shapes) + 2
+    parts, levels, row = [], [], 0
+    for slot, (feature, (h, w), stride) in enumerate(zip(features, shapes, strides)):
+        if aligned:
+            pads = [0, 0, 1, 1, 0, 0, 1, width - 1 - w]
+            levels.append(Level(0, row + 1, 1, stride))
+            row += h + 2
+        else:
+            pads = [0, 0, height - h, width - w, 0, 0, 0, 0]
+            levels.append(Level(slot, height - h, width - w, stride))
+        parts.append(g.op("Pad", feature, np.array(pads), mode="edge"))
+    if aligned:
+        return PackedLevels(g.op("Concat", *parts, axis=2), 1, tuple(levels))
+    return PackedLevels(g.op("Concat", *parts, axis=0), len(parts), tuple(levels))
+
+
+def level_of(g: OnnxGraph, boxes: str, finest_scale: float, number: int) -> str:
+    """Pyramid level int32 [R] of boxes [R,4]: ``ops.roi_align.level_of``."""
+    size = g.op("Sub", g.slice(boxes, 1, 2, 4), g.slice(boxes, 1, 0, 2))
+    area = g.op("Mul", g.slice(size, 1, 0, 1), g.slice(size, 1, 1, 2))
+    borders = np.array([[(finest_scale * 2.0 ** (step - 1e-6)) ** 2 for step in range(1, number)]], np.float32)
+    above = g.cast(g.op("Not", g.op("Less", area, borders)), np.int32)  # [R, levels - 1]
+    return g.op("ReduceSum", above, np.array([1]), keepdims=0)
+
+
+def roi_align(
+    g: OnnxGraph,
+    packed: PackedLevels,
+    boxes: str,
+    images: int,
+    count: int,
+    size: int,
+    sampling: int,
+    aligned: bool,
+    finest_scale: float,
+) -> str:
+    """Features [N*count, C, size, size] of boxes [N,count,4], each from its level: ``ops.roi_align.roi_align``."""
+    boxes = g.reshape(boxes, images * count, 4)
+    level = level_of(g, boxes, finest_scale, len(packed.levels))
+    scale = np.array([[1 / one.stride] for one in packed.levels], np.float32)
+    first = np.array([[one.column, one.row] * 2 for one in packed.levels], np.float32)
+    rois = g.op("Mul", boxes, g.op("Gather", scale, level, axis=0))
+    rois = g.op("Add", rois, g.op("Gather", first, level, axis=0))
+    image = np.repeat(np.arange(images, dtype=np.int64), count)
+    if packed.slots == 1:
+        place = g.constant(image)
+    else:
+        # Slots are concatenated along the batch: all images of the first level, then of the second, ...
+        place = g.op("Add", g.op("Mul", g.cast(level, np.int64), np.array(images, np.int64)), image)
+    settings = {"output_height": size, "output_width": size, "sampling_ratio": sampling, "spatial_scale": 1.0}
+    if aligned:  # opset 16; the operator of opset 10 has no such choice and does not align
+        settings["coordinate_transformation_mode"] = "half_pixel"
+    return g.op("RoiAlign", packed.value, rois, place, **settings)

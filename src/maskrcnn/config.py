@@ -45,6 +45,7 @@ class Config:
     # Device
     device_target: str = _key("CPU", "where to run", choices=("CPU", "GPU", "Ascend"))
     device_id: int = _key(0, "number of the card to use", least=0)
+    wait_timeout: int = _key(7200, "seconds that processes wait for rank 0 to convert data or evaluate", least=1)
     seed: int = _key(1, "seed of weights, data order, augmentation and sampling", least=0, most=2**31 - 1)
     # Images
     img_width: int = _key(1280, "network input width of a landscape image, a multiple of 64", least=64)

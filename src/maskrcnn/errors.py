@@ -27,3 +27,7 @@ class EvaluationError(MaskRCNNError):
 
 class ExportError(MaskRCNNError):
     """A network that cannot be exported as asked, or an exported model that cannot be used."""
+
+
+class DistributedError(MaskRCNNError):
+    """The processes of a job cannot be started, do not come together or do not fit each other."""

@@ -15,7 +15,6 @@ from maskrcnn.errors import CheckpointError
 from maskrcnn.training import checkpoint
 from maskrcnn.training.checkpoint import (
     META_ENTRY,
-    CheckpointFolder,
     load_checkpoint,
     load_meta,
     load_training_state,
@@ -162,40 +161,3 @@ def test_a_crash_while_saving_leaves_the_earlier_file(saved, params):
         save_checkpoint(saved, dies(), META)
     assert saved.read_bytes() == before
     assert os.listdir(saved.parent) == [saved.name]
-
-
-def test_the_newest_are_kept_and_the_best_apart(tmp_path, params):
-    folder = CheckpointFolder(tmp_path / "new" / "folder", keep=3)
-    folder.prepare()
-    assert folder.newest() is None
-    assert folder.best_meta() == {}
-    folder.save_best(params.items(), {"segm_ap": 0.25})
-    for epoch, step in [(1, 9), (1, 10), (2, 9), (9, 10), (10, 1)]:
-        folder.save(params.items(), META, epoch, step)
-    names = [path.name for path in folder.listed()]
-    assert names == ["maskrcnn-2_9.ckpt", "maskrcnn-9_10.ckpt", "maskrcnn-10_1.ckpt"]
-    assert folder.newest().name == "maskrcnn-10_1.ckpt"
-    assert folder.best_meta()["segm_ap"] == 0.25
-
-
-def test_the_newest_valid_one_is_found(tmp_path, params, capsys):
-    folder = CheckpointFolder(tmp_path, keep=5)
-    first = folder.save(params.items(), META, 1, 1)
-    second = folder.save(params.items(), META, 1, 2)
-    second.write_bytes(second.read_bytes()[:-5])
-    (tmp_path / "notes.ckpt").write_text("not ours")
-    assert folder.newest() == first
-    assert "maskrcnn-1_2.ckpt is truncated or damaged" in capsys.readouterr().out
-
-
-def test_leftovers_of_killed_runs_are_removed(tmp_path, params):
-    leftover = tmp_path / ".maskrcnn-1_1.ckpt.4242.tmp"
-    leftover.write_bytes(b"half")
-    CheckpointFolder(tmp_path, keep=1).prepare()
-    assert not leftover.exists()
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match=r"save_checkpoint_path .*file.* cannot be written"):
-        CheckpointFolder(tmp_path / "file" / "folder", keep=1).prepare()

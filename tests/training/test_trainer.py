@@ -17,7 +17,8 @@ import pytest
 from tests.training.tiny import TinyLoader, TinyNet, make_batch
 
 from maskrcnn.errors import CheckpointError, TrainingError
-from maskrcnn.training.checkpoint import CheckpointFolder, load_training_state
+from maskrcnn.training.checkpoint import load_training_state
+from maskrcnn.training.checkpoint_folder import CheckpointFolder
 from maskrcnn.training.logs import TrainLog
 from maskrcnn.training.optimizer import LossScale, MomentumSGD
 from maskrcnn.training.schedule import LearningRate

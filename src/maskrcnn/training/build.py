@@ -21,7 +21,7 @@ from maskrcnn.data.record_info import read_info
 from maskrcnn.device import set_device
 from maskrcnn.errors import CheckpointError, ConfigError, TrainingError
 from maskrcnn.models.mask_rcnn import MaskRCNN
-from maskrcnn.training.checkpoint import CheckpointFolder
+from maskrcnn.training.checkpoint_folder import CheckpointFolder
 from maskrcnn.training.logs import TrainLog
 from maskrcnn.training.optimizer import AdamW, LossScale, MomentumSGD
 from maskrcnn.training.schedule import LearningRate

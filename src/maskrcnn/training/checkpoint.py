@@ -8,10 +8,10 @@ of the model.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
-import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,7 +26,6 @@ from maskrcnn.training.optimizer import MOMENT_PREFIX
 
 FORMAT = 1  # of the JSON entry
 META_ENTRY = "maskrcnn_meta"
-BEST_NAME = "best.ckpt"
 CRC_MARK = b"crc_num"  # MindSpore's trailer: these bytes, then the crc32 as 10 bytes, big endian
 CRC_BYTES = 10
 VALUE_TAG = 0x0A  # protobuf: field 1, length-delimited; a file is a sequence of Checkpoint.value entries
@@ -67,13 +66,19 @@ def save_checkpoint(path: Path, params: Iterable[tuple[str, np.ndarray]], meta: 
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         cause = "the disk is full" if full else str(error.strerror)
         raise CheckpointError(f"cannot write {path}: {cause}; earlier checkpoints are untouched") from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise
+
+
+def _discard(temporary: Path) -> None:
+    """Delete a half-written file; where the folder cannot be written any more, it has to stay."""
+    with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
 
 
 def _write_entry(file: BinaryIO, name: str, kind: str, dims: Iterable[int], array: np.ndarray, crc: int) -> int:
@@ -223,68 +228,3 @@ def _read_entry(file: BinaryIO, path: Path, end: int) -> bytes:
         raise CheckpointError(f"{path} is {what}; use another one")
     file.seek(start)
     return file.read(used + length)
-
-
-class CheckpointFolder:
-    """The checkpoints of one run: ``maskrcnn-{epoch}_{step}.ckpt`` (the newest ``keep`` of them) and the best
-    one.
-
-    ``epoch`` counts from 1 and ``step`` within the epoch, as in the model zoo's names.
-    """
-
-    PATTERN = re.compile(r"maskrcnn-(\d+)_(\d+)\.ckpt")
-
-    def __init__(self, folder: str | Path, keep: int) -> None:
-        self.folder = Path(folder)
-        self.keep = max(keep, 1)
-
-    def prepare(self) -> None:
-        """Create the folder, prove that it can be written, and remove what killed runs left half written."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            probe = self.folder / f".write_test.{os.getpid()}.tmp"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise CheckpointError(
-                f"save_checkpoint_path {self.folder} cannot be written: {error.strerror}; choose another"
-            ) from error
-        for leftover in self.folder.glob(".*.ckpt.*.tmp"):
-            leftover.unlink(missing_ok=True)
-
-    def listed(self) -> list[Path]:
-        """Checkpoints by name, oldest first; not checked."""
-        if not self.folder.is_dir():
-            return []
-        found = [(m, p) for p in self.folder.iterdir() if (m := self.PATTERN.fullmatch(p.name))]
-        return [path for match, path in sorted(found, key=lambda mp: (int(mp[0][1]), int(mp[0][2])))]
-
-    def newest(self) -> Path | None:
-        """The newest checkpoint that passes its integrity check, None if there is none."""
-        for path in reversed(self.listed()):
-            try:
-                load_meta(path)
-                return path
-            except CheckpointError as error:
-                print(f"skipping a checkpoint: {error}")
-        return None
-
-    def save(self, params: Iterable[tuple[str, np.ndarray]], meta: Mapping, epoch: int, step: int) -> Path:
-        """Write ``maskrcnn-{epoch}_{step}.ckpt``, then delete the oldest beyond ``keep``."""
-        path = self.folder / f"maskrcnn-{epoch}_{step}.ckpt"
-        save_checkpoint(path, params, meta)
-        for old in self.listed()[: -self.keep]:
-            if old != path:
-                old.unlink(missing_ok=True)
-        return path
-
-    def save_best(self, params: Iterable[tuple[str, np.ndarray]], meta: Mapping) -> Path:
-        """Write ``best.ckpt``; it is never deleted by newer checkpoints."""
-        path = self.folder / BEST_NAME
-        save_checkpoint(path, params, meta)
-        return path
-
-    def best_meta(self) -> dict:
-        """Metadata of ``best.ckpt``, {} if there is none yet."""
-        path = self.folder / BEST_NAME
-        return load_meta(path) if path.exists() else {}

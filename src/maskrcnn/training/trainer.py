@@ -16,7 +16,8 @@ from mindspore import Tensor
 from maskrcnn import __version__
 from maskrcnn.errors import CheckpointError, TrainingError
 from maskrcnn.models.mask_rcnn import LOSS_NAMES
-from maskrcnn.training.checkpoint import CheckpointFolder, load_training_state
+from maskrcnn.training.checkpoint import load_training_state
+from maskrcnn.training.checkpoint_folder import CheckpointFolder
 from maskrcnn.training.logs import Progress, TrainLog, duration, named_losses, timed
 from maskrcnn.training.optimizer import LossScale
 from maskrcnn.training.schedule import LearningRate
@@ -170,7 +171,7 @@ class Trainer:
         best = self.checkpoints.best_meta().get("best_score", -1.0)
         better = score > best
         if better:
-            self.checkpoints.save_best(self.state(), {**self.meta(), **figures, "best_score": score})
+            self.checkpoints.save_best(dict(self.state()), {**self.meta(), **figures, "best_score": score})
         print(
             f"epoch {epoch}: bbox AP {figures['bbox_ap']:.4f}, segm AP {figures['segm_ap']:.4f} "
             + ("(best so far, kept as best.ckpt)" if better else f"(best {best:.4f})"),
@@ -208,7 +209,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of the current step."""
-        self.saved = self.checkpoints.save(self.state(), self.meta(), *self.position())
+        self.saved = self.checkpoints.save(dict(self.state()), self.meta(), *self.position())
         self.saved_step = self.global_step
 
     def resume(self, path: Path) -> dict:

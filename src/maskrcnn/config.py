@@ -71,6 +71,7 @@ class Config:
     backbone: str = _key(
         "resnet50", "residual network", choices=("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
     )
+    backbone_width: int = _key(64, "channels of its stem, from which all others follow; 64 in the paper", least=1)
     norm: str = _key(
         "frozen_bn", "backbone normalisation; from scratch use gn or bn", choices=("frozen_bn", "bn", "gn")
     )

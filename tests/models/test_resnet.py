@@ -194,3 +194,11 @@ def test_unknown_names():
         ResNet("resnet51")
     with pytest.raises(ConfigError, match="norm: 'in'"):
         ResNet("resnet18", "in")
+
+
+def test_backbone_width_scales_every_stage():
+    narrow = ResNet("resnet18", "gn", freeze_at=0, stem_width=24)
+    assert narrow.out_channels == [24, 48, 96, 192]
+    narrow.set_train(False)
+    shapes = [c.shape for c in Compiled(narrow)(np.zeros((1, 3, 64, 64), np.float32))]
+    assert shapes == [(1, 24, 16, 16), (1, 48, 8, 8), (1, 96, 4, 4), (1, 192, 2, 2)]

@@ -19,7 +19,7 @@ MIN_VISIBLE = 0.4  # of a shape's pixels
 MIN_AREA = 80  # visible pixels
 
 # Radius as a fraction of the picture's shorter side, and how often: small, medium, large.
-_RADII = ((0.045, 0.075, 0.25), (0.08, 0.15, 0.5), (0.15, 0.27, 0.25))
+_RADII = ((0.05, 0.08, 0.2), (0.08, 0.15, 0.5), (0.15, 0.27, 0.3))
 _ATTEMPTS = 12
 _MIN_CONTRAST = 70.0  # Euclidean RGB distance of a shape's colour from what it is drawn on
 _HUE_SPREAD = 14.0  # degrees: each class has a hue it is usually near, neighbours being 60 degrees away
@@ -150,7 +150,7 @@ def _coverage(rings: list[np.ndarray], centre: np.ndarray, height: int, width: i
 def _colour(rng: np.random.Generator, hue: float) -> np.ndarray:
     """A colour near ``hue`` (degrees) of any brightness and little to full saturation, RGB in 0..255."""
     near = rng.normal(hue, _HUE_SPREAD) % 360.0
-    hsv = np.array([[[near, rng.uniform(0.35, 1.0), rng.uniform(0.3, 1.0)]]], np.float32)
+    hsv = np.array([[[near, rng.uniform(0.65, 1.0), rng.uniform(0.55, 1.0)]]], np.float32)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].astype(np.float64) * 255
 
 
@@ -172,22 +172,28 @@ def _paint(rng: np.random.Generator, picture: np.ndarray, alpha: np.ndarray, hue
     window += inside * (np.clip(fill, 0, 255) - window)
 
 
+def _dull(colour: np.ndarray) -> np.ndarray:
+    """The colours [..., 3] with most of their saturation gone."""
+    grey = colour.mean(axis=-1, keepdims=True)
+    return grey + 0.25 * (colour - grey)
+
+
 def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """A textured picture without objects, float32 [h, w, 3] in 0..255."""
-    base, other = rng.uniform(30, 225, (2, 3))
+    base, other = _dull(rng.uniform(30, 225, (2, 3)))
     mix = _ramp(rng, height, width)[..., None] * rng.uniform(0.2, 0.8)
     picture = base + (other - base) * mix
     texture = rng.random()
     if texture < 0.35:
-        picture = picture + _stripes(rng, height, width)[..., None] * rng.uniform(-25, 25, 3)
+        picture = picture + _stripes(rng, height, width)[..., None] * _dull(rng.uniform(-40, 40, 3))
     elif texture < 0.8:
         cells = int(rng.integers(4, 24))
-        blots = rng.normal(0, rng.uniform(8, 24), (cells, cells, 3))
+        blots = _dull(rng.normal(0, rng.uniform(16, 40), (cells, cells, 3)))
         picture = picture + cv2.resize(blots, (width, height), interpolation=cv2.INTER_CUBIC)
     picture = np.ascontiguousarray(picture, dtype=np.float32)
     for _ in range(int(rng.integers(0, 7))):  # lines that belong to nothing
         ends = (rng.uniform(-0.1, 1.1, (2, 2)) * (width, height) * 16).astype(int).tolist()
-        colour = rng.uniform(0, 255, 3).tolist()
+        colour = _dull(rng.uniform(0, 255, 3)).tolist()
         layer = picture.copy()
         cv2.line(layer, ends[0], ends[1], colour, int(rng.integers(1, 4)), cv2.LINE_8, shift=4)
         picture += rng.uniform(0.4, 0.9) * (layer - picture)

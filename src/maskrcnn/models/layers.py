@@ -6,6 +6,8 @@ Here and wherever maps are large, broadcasting is spelled out: CPU arithmetic on
 
 from __future__ import annotations
 
+import math
+
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeNormal, Normal, XavierUniform, initializer
@@ -14,7 +16,7 @@ from maskrcnn.errors import ConfigError
 from maskrcnn.ops.conv import Conv3x3
 
 BATCH_NORM_EPS = 1e-5
-GROUPS = 32  # of group normalisation, Wu & He, "Group Normalization", section 4
+GROUPS = 32  # of group normalisation, Wu & He, "Group Normalization", section 4; fewer for narrow maps
 
 
 class FrozenBatchNorm(nn.Cell):
@@ -76,7 +78,7 @@ def normalisation(kind: str, channels: int, last: bool = False) -> nn.Cell:
     if kind == "bn":
         return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS, momentum=0.9, gamma_init=scale)
     if kind == "gn":
-        return nn.GroupNorm(min(GROUPS, channels), channels, gamma_init=scale)
+        return nn.GroupNorm(math.gcd(GROUPS, channels), channels, gamma_init=scale)
     raise ConfigError(f"norm: {kind!r} is not one of frozen_bn, bn, gn")
 
 

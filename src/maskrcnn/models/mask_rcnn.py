@@ -122,7 +122,7 @@ class MaskRCNN(nn.Cell):
             cfg: a ``maskrcnn.config.Config``.
             num_classes: with the background.
         """
-        backbone = ResNet(cfg.backbone, cfg.norm, cfg.freeze_at, cfg.stride_in_1x1)
+        backbone = ResNet(cfg.backbone, cfg.norm, cfg.freeze_at, cfg.stride_in_1x1, cfg.backbone_width)
         channels = cfg.fpn_out_channels
         rpn = RPN(
             channels,

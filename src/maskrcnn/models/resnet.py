@@ -18,7 +18,8 @@ STAGES = {
     "resnet101": (3, 4, 23, 3),
     "resnet152": (3, 8, 36, 3),
 }
-STAGE_WIDTHS = (64, 128, 256, 512)
+STAGE_FACTORS = (1, 2, 4, 8)  # the width doubles where the map is halved
+STAGE_WIDTHS = tuple(64 * factor for factor in STAGE_FACTORS)
 
 
 class BasicBlock(ConvNormCell):
@@ -87,20 +88,29 @@ class ResNet(ConvNormCell):
         norm: "frozen_bn" (as loaded), "bn" (trained) or "gn".
         freeze_at: how much stays fixed: 0 nothing, 1 the stem, 2 the stem and the first stage, up to 5.
         stride_in_1x1: put a bottleneck's stride into its first 1x1 convolution.
+        stem_width: channels of the stem, from which all others follow; 64 in the paper.
     """
 
-    def __init__(self, name: str, norm: str = "frozen_bn", freeze_at: int = 2, stride_in_1x1: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        norm: str = "frozen_bn",
+        freeze_at: int = 2,
+        stride_in_1x1: bool = False,
+        stem_width: int = STAGE_WIDTHS[0],
+    ) -> None:
         super().__init__(norm)
         if name not in STAGES:
             raise ConfigError(f"backbone: {name!r} is not one of {', '.join(STAGES)}")
         block = BasicBlock if name in ("resnet18", "resnet34") else Bottleneck
-        self.out_channels = [width * block.expansion for width in STAGE_WIDTHS]
-        self.conv1 = conv(3, 64, 7, 2)
-        self.bn1 = normalisation(norm, 64)
+        widths = [stem_width * factor for factor in STAGE_FACTORS]
+        self.out_channels = [width * block.expansion for width in widths]
+        self.conv1 = conv(3, stem_width, 7, 2)
+        self.bn1 = normalisation(norm, stem_width)
         self.max_pool = nn.MaxPool2d(3, 2, pad_mode="pad", padding=1)
-        in_channels = 64
+        in_channels = stem_width
         stages = []
-        for depth, width, stride in zip(STAGES[name], STAGE_WIDTHS, (1, 2, 2, 2)):
+        for depth, width, stride in zip(STAGES[name], widths, (1, 2, 2, 2)):
             blocks = []
             for i in range(depth):
                 blocks.append(block(in_channels, width, stride if i == 0 else 1, norm, stride_in_1x1))

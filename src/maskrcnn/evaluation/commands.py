@@ -78,7 +78,7 @@ def postprocess_main(argv: Sequence[str], defaults: Path) -> None:
         argv,
         defaults=defaults,
         description="Judge COCO result files: prints the tables and writes acc.log into log_dir.",
-        usage="postprocess.py BBOX_JSON [SEGM_JSON] --ann_file FILE",
+        usage="postprocess.py BBOX_JSON [SEGM_JSON] --ann_file FILE [--model FILE]",
     )
     if len(paths) not in (1, 2):
         raise ConfigError(f"expected BBOX_JSON and perhaps SEGM_JSON, got {len(paths)} files")
@@ -86,7 +86,9 @@ def postprocess_main(argv: Sequence[str], defaults: Path) -> None:
         raise ConfigError("postprocess.py needs the annotations: give --ann_file FILE or --coco_root FOLDER")
     ann_file = cfg.ann_file or Path(cfg.coco_root) / cfg.instance_set.format(cfg.val_data_type)
     truth = load_ground_truth(ann_file)
-    classes = ClassList.from_categories(truth.categories, cfg.coco_classes, str(ann_file))
+    exported = _exported_metadata(cfg)
+    names = exported.classes if exported else cfg.coco_classes
+    classes = ClassList.from_categories(truth.categories, names, str(ann_file))
     records = {kind: _read_records(path) for kind, path in zip(("bbox", "segm"), paths)}
     image_ids = [image["id"] for image in truth.images[: cfg.eval_images or None]]
     metrics = judge(truth, records, classes, image_ids)

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "metadata.h"
+#include "paste.h"
+#include "tensors.h"
+
+namespace maskrcnn {
+
+/// An object in pixels of the original image. `mask` points into the network's output.
+struct Object {
+    Box box;
+    float score = 0;
+    std::int32_t label = 0;
+    const float* mask = nullptr;
+};
+
+/// The valid objects of image `index` of a batch, best score first, boxes scaled from the picture on the canvas
+/// (`network`) to the image file's size (`original`) and clipped to it. `found` must outlive them.
+/// Throws Error where the network gave something that is not finite.
+std::vector<Object> objects_of_image(const Detections& found, const ModelShape& shape, int index, Size network,
+                                     Size original);
+
+/// An object as JSON objects of COCO's result format. `mask` carries no box: pycocotools would take the box's area.
+struct Records {
+    std::string box;
+    std::string mask;
+};
+
+/// How objects become records; category_ids[label - 1] is the data set's id of a label.
+struct RecordRules {
+    std::vector<std::int64_t> category_ids;
+    int mask_side = 28;
+    float mask_threshold = 0.5F;
+    bool paste_integer_boxes = false;
+};
+
+/// Throws Error for a label beyond the category ids.
+Records coco_records(std::int64_t image_id, const Object& object, Size image, const RecordRules& rules);
+
+/// The number with the fewest digits that is still the same float32.
+std::string shortest(float value);
+
+}  // namespace maskrcnn

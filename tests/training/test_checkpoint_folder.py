@@ -97,12 +97,51 @@ def test_an_old_one_that_cannot_be_deleted_stops_nothing(tmp_path, params, capsy
     assert "cannot delete the old checkpoint" in capsys.readouterr().out
 
 
-def test_checkpoints_that_a_run_leaves_behind_are_set_aside(tmp_path, params, capsys):
+@pytest.fixture
+def full(tmp_path, params):
+    """A folder with four checkpoints."""
     folder = CheckpointFolder(tmp_path, keep=9)
     for epoch, step in [(1, 9), (1, 10), (2, 1), (2, 2)]:
-        folder.save(params, {"global_step": 10 * epoch + step}, epoch, step)
-    folder.set_aside_later(1, 10)
-    assert [path.name for path in folder.listed()] == ["maskrcnn-1_9.ckpt", "maskrcnn-1_10.ckpt"]
-    _, meta = load_checkpoint(tmp_path / "maskrcnn-2_2.ckpt.previous")
-    assert meta["global_step"] == 22
-    assert "maskrcnn-2_1.ckpt is later than this run's start: set aside" in capsys.readouterr().out
+        folder.save(params, {"name": f"{epoch}_{step}"}, epoch, step)
+    return folder
+
+
+def names(folder, pattern="maskrcnn-*"):
+    """What the files are called, and what they were saved as."""
+    found = sorted(folder.folder.glob(pattern))
+    return {path.name.removeprefix("maskrcnn-"): load_checkpoint(path)[1]["name"] for path in found}
+
+
+def test_what_a_run_leaves_behind_is_set_aside(full, capsys):
+    here = full.folder / "maskrcnn-1_10.ckpt"
+    assert full.go_on_from(here, 1, 10) == here == full.newest()
+    expected = {"1_9.ckpt": "1_9", "1_10.ckpt": "1_10", "2_1.ckpt.previous": "2_1", "2_2.ckpt.previous": "2_2"}
+    assert names(full) == expected
+    assert "maskrcnn-2_1.ckpt is not what this run continues: set aside" in capsys.readouterr().out
+
+
+def test_nothing_is_touched_when_a_run_goes_on_from_the_newest(full, capsys):
+    assert full.go_on_from(full.newest(), 2, 2) == full.newest()
+    assert names(full) == {"1_9.ckpt": "1_9", "1_10.ckpt": "1_10", "2_1.ckpt": "2_1", "2_2.ckpt": "2_2"}
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("position", "expected"),
+    [
+        ((2, 1), {"1_9.ckpt": "1_9", "1_10.ckpt": "1_10", "2_1.ckpt": "2_2", "2_1.ckpt.previous": "2_1"}),
+        ((2, 4), {"1_9.ckpt": "1_9", "1_10.ckpt": "1_10", "2_1.ckpt": "2_1", "2_4.ckpt": "2_2"}),
+    ],
+)
+def test_a_run_that_counts_otherwise_keeps_the_order_of_names(full, position, expected):
+    here = full.go_on_from(full.newest(), *position)
+    assert names(full) == expected
+    assert here == full.newest() == full.folder / "maskrcnn-{}_{}.ckpt".format(*position)
+
+
+def test_a_run_can_go_on_from_the_best_or_another_folder(full, params):
+    best = full.save_best(params, {"name": "best"})
+    assert full.go_on_from(best, 1, 10) == best
+    assert names(full, "maskrcnn-*.ckpt") == {"1_9.ckpt": "1_9", "1_10.ckpt": "1_10"}
+    elsewhere = CheckpointFolder(full.folder / "elsewhere", keep=1)
+    assert elsewhere.go_on_from(full.newest(), 1, 10) == full.newest()

@@ -65,8 +65,7 @@ class CheckpointFolder:
         """Checkpoints by name, oldest first; not checked."""
         if not self.folder.is_dir():
             return []
-        found = [(m, p) for p in self.folder.iterdir() if (m := self.PATTERN.fullmatch(p.name))]
-        return [path for match, path in sorted(found, key=lambda mp: (int(mp[0][1]), int(mp[0][2])))]
+        return sorted((p for p in self.folder.iterdir() if self.PATTERN.fullmatch(p.name)), key=self._position)
 
     def newest(self) -> Path | None:
         """The newest checkpoint that passes its integrity check, None if there is none."""
@@ -78,20 +77,32 @@ class CheckpointFolder:
                 print(f"skipping a checkpoint: {error}")
         return None
 
-    def set_aside_later(self, epoch: int, step: int) -> None:
-        """Rename the checkpoints of later positions to ``*.previous``.
+    def go_on_from(self, path: Path, epoch: int, step: int) -> Path:
+        """Make ``path`` the newest: a run continues from it, and counts its position as ``epoch`` and ``step``.
 
-        A run that goes on from an earlier position has left them behind: ``newest`` must not return to them.
+        Checkpoints of later positions, which the run leaves behind, become ``*.previous``. Where the run counts
+        otherwise than the one before (another number of images a step), ``path`` is renamed, so that the order of the
+        names stays the order of the checkpoints. Returns the path it has then.
         """
-        for path in self.listed():
-            match = self.PATTERN.fullmatch(path.name)
-            if (int(match[1]), int(match[2])) > (epoch, step):
-                aside = path.with_name(path.name + ".previous")
-                try:
-                    path.replace(aside)
-                except OSError as error:
-                    raise CheckpointError(f"cannot rename {path}: {error.strerror}") from error
-                print(f"{path.name} is later than this run's start: set aside as {aside.name}", flush=True)
+        here = self.folder / f"maskrcnn-{epoch}_{step}.ckpt"
+        ours = path.resolve().parent == self.folder.resolve() and self.PATTERN.fullmatch(path.name) is not None
+        try:
+            for other in self.listed():
+                later = self._position(other) > (epoch, step) or (other.name == here.name and ours)
+                if later and other.name != path.name:
+                    aside = other.with_name(other.name + ".previous")
+                    other.replace(aside)
+                    print(f"{other.name} is not what this run continues: set aside as {aside.name}", flush=True)
+            if ours and path.name != here.name:
+                path.replace(here)
+                print(f"{path.name} is {here.name} as this run counts: renamed", flush=True)
+        except OSError as error:
+            raise CheckpointError(f"cannot rename checkpoints in {self.folder}: {error.strerror}") from error
+        return here if ours else path
+
+    def _position(self, path: Path) -> tuple[int, int]:
+        match = self.PATTERN.fullmatch(path.name)
+        return int(match[1]), int(match[2])
 
     def save(self, params: Mapping[str, np.ndarray], meta: Mapping, epoch: int, step: int) -> Path:
         """Write ``maskrcnn-{epoch}_{step}.ckpt``, then delete the oldest beyond ``keep``."""

@@ -49,6 +49,7 @@ class TrainLog:
         """``resumed_at`` is the checkpoint's (epoch, step in the epoch, global step); None starts anew."""
         self.folder = Path(folder)
         loss_file, metrics_file = self.folder / f"loss_{rank}.log", self.folder / "metrics.jsonl"
+        self.resumed_at_evaluation = False  # the step that the run continues from has been evaluated
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if resumed_at is None:
@@ -61,6 +62,7 @@ class TrainLog:
                 _keep_lines(loss_file, lambda line: _position(line) <= (epoch, step))
                 if rank == 0:
                     _keep_lines(metrics_file, lambda line: _global_step(line) <= global_step)
+                    self.resumed_at_evaluation = _is_evaluated(metrics_file, global_step)
             self._loss: TextIO = open(loss_file, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
             self._metrics: TextIO | None = None
             if rank == 0:
@@ -143,6 +145,11 @@ def _position(line: str) -> tuple[int, int]:
 
 def _global_step(line: str) -> int:
     return json.loads(line)["global_step"]
+
+
+def _is_evaluated(file: Path, global_step: int) -> bool:
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return any("bbox_ap" in record and record["global_step"] == global_step for record in map(json.loads, lines))
 
 
 class Progress:

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import mindspore as ms
 
+from maskrcnn.config import Config
+from maskrcnn.distributed.ranks import Ranks, local_device
 from maskrcnn.errors import ConfigError
 
 
 def set_device(target: str, device_id: int) -> None:
-    """Static graphs on the device "CPU", "GPU" or "Ascend"; ConfigError if it is not there."""
+    """Static graphs on the device "CPU", "GPU" or "Ascend"; ConfigError if it is not there.
+
+    A process of a job has a device of its own in place of ``device_id``.
+    """
+    device_id = local_device(device_id)
     ms.set_context(mode=ms.GRAPH_MODE)
     try:
         ms.set_device(target, device_id)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"device_target is {target}, device_id {device_id}: not available ({reason})") from error
+
+
+def join_ranks(cfg: Config) -> Ranks:
+    """The device of this process, and its place among the processes of its job."""
+    set_device(cfg.device_target, cfg.device_id)
+    return Ranks.join(cfg.wait_timeout)

@@ -8,7 +8,7 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from maskrcnn.models.layers import dense
-from maskrcnn.models.losses import smooth_l1
+from maskrcnn.models.losses import divisor, smooth_l1
 from maskrcnn.ops.boxes import clip_boxes, decode_boxes, encode_boxes
 from maskrcnn.ops.nms import class_aware_nms_mask
 
@@ -61,18 +61,20 @@ class BoxHead(nn.Cell):
         labels: Tensor,
         valid: Tensor,
         matched_boxes: Tensor,
+        number: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Softmax and smooth L1 losses, both divided by the number of sampled RoIs (Fast R-CNN, equation 1).
 
         Args:
             logits [R,K+1], deltas [R,K+1,4]; boxes [R,4]; labels int32 [R], 0 is background; valid bool [R];
             matched_boxes [R,4]: the ground truth of the foreground RoIs.
+            number: float32 scalar to divide by instead, see ``losses.divisor``.
 
         Returns:
             two float32 scalars.
         """
         counted = valid.astype(ms.float32)
-        number = ops.maximum(counted.sum(), Tensor(1.0, ms.float32))
+        number = divisor(counted.sum()) if number is None else number
         own = (labels.expand_dims(-1) == ops.arange(0, self.num_classes, dtype=ms.int32)).astype(ms.float32)
         log_probability = (ops.log_softmax(logits, 1) * own).sum(1)
         classification = -(log_probability * counted).sum() / number

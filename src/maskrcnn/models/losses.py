@@ -26,3 +26,12 @@ def sigmoid_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     positive = logits >= 0
     above = ops.where(positive, logits, ops.zeros_like(logits))
     return above - logits * target + ops.log1p(ops.exp(ops.where(positive, -logits, logits)))
+
+
+def divisor(total: Tensor, parts: int = 1) -> Tensor:
+    """What a loss that is a sum over ``total`` samples is divided by, at least one sample.
+
+    If the samples lie in the batches of ``parts`` ranks, it is their number in all of them over ``parts``: then the
+    mean over the ranks, of losses and of gradients, is that of one batch that holds all samples.
+    """
+    return ops.maximum(total, Tensor(1.0, ms.float32)) / parts

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeNormal, Normal, initializer
 
 from maskrcnn.models.layers import head_conv
-from maskrcnn.models.losses import sigmoid_cross_entropy
+from maskrcnn.models.losses import divisor, sigmoid_cross_entropy
 
 UP = 2  # the deconvolution's kernel and stride
 
@@ -53,11 +52,12 @@ class MaskHead(nn.Cell):
         x = x + ops.gather(self.logits_bias, labels, 0).reshape((r, 1, 1, 1, 1))
         return x.transpose((0, 3, 1, 4, 2)).reshape((r, UP * size, UP * size))
 
-    def loss(self, logits: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, counted: Tensor, number: Tensor | None = None) -> Tensor:
         """Mean binary cross entropy over the cells of the RoIs that count (section 3, L_mask).
 
         Args:
             logits, targets: float32 [R,m,m]; counted: float32 [R], 0 or 1.
+            number: float32 scalar to divide by instead of how many count, see ``losses.divisor``.
         """
-        number = ops.maximum(counted.sum(), Tensor(1.0, ms.float32))
+        number = divisor(counted.sum()) if number is None else number
         return (sigmoid_cross_entropy(logits, targets).mean((1, 2)) * counted).sum() / number

@@ -13,6 +13,7 @@ from mindspore import Tensor, nn, ops
 
 from maskrcnn.models.box_head import BoxHead
 from maskrcnn.models.fpn import FPN
+from maskrcnn.models.losses import divisor
 from maskrcnn.models.mask_head import MaskHead
 from maskrcnn.models.resnet import ResNet
 from maskrcnn.models.rpn import RPN, ProposalSettings
@@ -87,6 +88,7 @@ class MaskRCNN(nn.Cell):
         roi, detection: settings of what lies between them.
         pixel_mean, pixel_std: of the RGB channels, 0..255.
         loss_weights: factors of the five losses, in the order of ``LOSS_NAMES``.
+        ranks: processes that train together; their losses are divided by the numbers in the batches of all.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class MaskRCNN(nn.Cell):
         pixel_mean: Sequence[float] = (123.675, 116.28, 103.53),
         pixel_std: Sequence[float] = (58.395, 57.12, 57.375),
         loss_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0, 1.0),
+        ranks: int = 1,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -113,14 +116,18 @@ class MaskRCNN(nn.Cell):
         self.mean = tuple(pixel_mean)
         self.std = tuple(pixel_std)
         self.loss_weights = tuple(loss_weights)
+        self.ranks = ranks
+        if ranks > 1:
+            self.sum_over_ranks = ops.AllReduce()
 
     @classmethod
-    def from_config(cls, cfg, num_classes: int) -> MaskRCNN:
+    def from_config(cls, cfg, num_classes: int, ranks: int = 1) -> MaskRCNN:
         """Build the network of a configuration.
 
         Args:
             cfg: a ``maskrcnn.config.Config``.
             num_classes: with the background.
+            ranks: processes that train it together.
         """
         backbone = ResNet(cfg.backbone, cfg.norm, cfg.freeze_at, cfg.stride_in_1x1, cfg.backbone_width)
         channels = cfg.fpn_out_channels
@@ -191,6 +198,7 @@ class MaskRCNN(nn.Cell):
             cfg.pixel_mean,
             cfg.pixel_std,
             weights,
+            ranks,
         )
 
     def construct(self, image: Tensor, image_shape: Tensor, *ground_truth: Tensor) -> tuple[Tensor, ...]:
@@ -236,8 +244,6 @@ class MaskRCNN(nn.Cell):
         shapes = [(f.shape[2], f.shape[3]) for f in features]
         tables = feature_tables(features)
 
-        rpn_cls, rpn_reg = self.rpn.loss(tables, shapes, anchor_index, anchor_label, anchor_target)
-
         proposals, _, proposal_valid = self.rpn.propose(features, image_shape)
         rois, labels, valid, matched_boxes = [], [], [], []
         box_features, mask_features, mask_labels, mask_targets, mask_counted = [], [], [], [], []
@@ -262,22 +268,36 @@ class MaskRCNN(nn.Cell):
             has_mask = ops.gather(gt_has_mask[i], matched, 0)
             mask_counted.append((label > 0).astype(ms.float32) * has_mask)
 
-        label = ops.concat(labels, 0)
+        label, mask_label = ops.concat(labels, 0), ops.concat(mask_labels, 0)
+        counted, mask_counted = ops.concat(valid, 0), ops.concat(mask_counted, 0)
+        anchors, sampled, masks = self.numbers(anchor_label >= 0, counted, mask_counted)
+        rpn_cls, rpn_reg = self.rpn.loss(tables, shapes, anchor_index, anchor_label, anchor_target, anchors)
         logits, deltas = self.box_head(ops.concat(box_features, 0))
         rcnn_cls, rcnn_reg = self.box_head.loss(
             logits,
             deltas,
             ops.concat(rois, 0),
             label,
-            ops.concat(valid, 0),
+            counted,
             ops.concat(matched_boxes, 0),
+            sampled,
         )
-        mask_logits = self.mask_head(ops.concat(mask_features, 0), ops.concat(mask_labels, 0))
-        rcnn_mask = self.mask_head.loss(
-            mask_logits, ops.stop_gradient(ops.concat(mask_targets, 0)), ops.concat(mask_counted, 0)
-        )
+        mask_logits = self.mask_head(ops.concat(mask_features, 0), mask_label)
+        targets = ops.stop_gradient(ops.concat(mask_targets, 0))
+        rcnn_mask = self.mask_head.loss(mask_logits, targets, mask_counted, masks)
         w = self.loss_weights
         return rpn_cls * w[0], rpn_reg * w[1], rcnn_cls * w[2], rcnn_reg * w[3], rcnn_mask * w[4]
+
+    def numbers(self, *counted: Tensor) -> tuple[Tensor, ...]:
+        """What the losses are divided by: how many anchors, RoIs and masks count, over all ranks if there are several.
+
+        One small message a step, so that many ranks with small batches learn exactly what one with a large batch does.
+        """
+        totals = ops.stack([one.astype(ms.float32).sum() for one in counted])
+        if self.ranks > 1:
+            totals = self.sum_over_ranks(totals)
+        totals = ops.stop_gradient(divisor(totals, self.ranks))
+        return totals[0], totals[1], totals[2]
 
     def sample(
         self, proposals: Tensor, proposal_valid: Tensor, gt_boxes: Tensor, gt_labels: Tensor, keys: Tensor

@@ -15,7 +15,7 @@ from mindspore import Tensor, nn, ops
 
 from maskrcnn.data.anchors import anchor_grid
 from maskrcnn.models.layers import Conv, head_conv
-from maskrcnn.models.losses import sigmoid_cross_entropy, smooth_l1
+from maskrcnn.models.losses import divisor, sigmoid_cross_entropy, smooth_l1
 from maskrcnn.ops.boxes import clip_boxes, decode_boxes
 from maskrcnn.ops.nms import nms_mask
 
@@ -161,6 +161,7 @@ class RPN(nn.Cell):
         anchor_index: Tensor,
         anchor_label: Tensor,
         anchor_target: Tensor,
+        number: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Objectness and box losses of the sampled anchors (Faster R-CNN, equation 1, both divided by their number).
 
@@ -168,6 +169,7 @@ class RPN(nn.Cell):
             tables: an image's feature rows [sum(H_l*W_l), C], see ``ops/roi_align.py``; shapes: (H_l, W_l).
             anchor_index: int32 [N,S]; anchor_label: int32 [N,S], 1, 0 or -1 (padding);
             anchor_target: float32 [N,S,4].
+            number: float32 scalar to divide by instead, see ``losses.divisor``.
 
         Returns:
             two float32 scalars.
@@ -190,7 +192,7 @@ class RPN(nn.Cell):
         label = anchor_label.reshape((-1,)).astype(ms.float32)
         sampled = (label >= 0).astype(ms.float32)
         positive = (label > 0).astype(ms.float32)
-        number = ops.maximum(sampled.sum(), Tensor(1.0, ms.float32))
+        number = divisor(sampled.sum()) if number is None else number
         objectness = (sigmoid_cross_entropy(logits, positive) * sampled).sum() / number
         regression = smooth_l1(deltas, anchor_target.reshape((-1, 4)), self.beta).sum(1)
         return objectness, (regression * positive).sum() / number

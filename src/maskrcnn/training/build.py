@@ -17,8 +17,9 @@ from maskrcnn import __version__
 from maskrcnn.config import Config
 from maskrcnn.data.classes import ClassList
 from maskrcnn.data.loader import TrainLoader
-from maskrcnn.data.record_info import read_info
+from maskrcnn.data.record_info import RecordInfo, read_info
 from maskrcnn.device import set_device
+from maskrcnn.distributed.ranks import Ranks
 from maskrcnn.errors import CheckpointError, ConfigError, TrainingError
 from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.training.checkpoint_folder import CheckpointFolder
@@ -34,17 +35,21 @@ NOT_TRAINING = {"resume", "pre_trained", "max_steps", "save_checkpoint_path", "l
 
 
 def build_trainer(
-    cfg: Config, record: Path, checkpoints: CheckpointFolder | None, rank: int = 0, world: int = 1
+    cfg: Config, record: Path, checkpoints: CheckpointFolder | None, ranks: Ranks | None = None
 ) -> Trainer:
     """Everything that a run needs, with the weights it starts or continues from loaded.
 
-    ``record`` is the training data; ``rank`` of ``world`` processes is this one. Raises MaskRCNNError.
+    ``record`` is the training data; ``ranks`` are the processes that train together, of which only rank 0 has
+    ``checkpoints``. Raises MaskRCNNError.
     """
     set_device(cfg.device_target, cfg.device_id)
+    ranks = ranks or Ranks()
     ms.set_seed(cfg.seed)  # the initial weights; all other randomness is keyed by the loader
-    classes = read_info(record).classes
-    loader = TrainLoader.from_config(cfg, record, rank, world)
-    network = mixed_precision(MaskRCNN.from_config(cfg, len(classes) + 1), cfg)
+    info = read_info(record)
+    ranks.check_same(run_digest(cfg, info), "settings, class names or training data")
+    classes = info.classes
+    loader = TrainLoader.from_config(cfg, record, ranks.rank, ranks.world)
+    network = mixed_precision(MaskRCNN.from_config(cfg, len(classes) + 1, ranks.world), cfg)
     network.set_train()
     loss_scale = LossScale.from_setting(cfg.loss_scale)
     kind = AdamW if cfg.optimizer == "adamw" else MomentumSGD
@@ -55,28 +60,38 @@ def build_trainer(
         clip_grad_norm=cfg.clip_grad_norm,
         scaled=not loss_scale.fixed or loss_scale.value != 1.0,
         skip_overflow=not loss_scale.fixed,
+        ranks=ranks.world,
     )
     trainer = Trainer(
         step,
         loader,
-        LearningRate.from_config(cfg, loader.steps_per_epoch, world),
+        LearningRate.from_config(cfg, loader.steps_per_epoch, ranks.world),
         plan_of(cfg, loader.steps_per_epoch),
         identity={
             "seed": cfg.seed,
             "steps_per_epoch": loader.steps_per_epoch,
             "batch_size": cfg.batch_size,
-            "world": world,
+            "world": ranks.world,
             "class_names": list(classes.names),
         },
-        log=lambda resumed_at: TrainLog(cfg.log_dir, rank, resumed_at),
+        log=lambda resumed_at: TrainLog(cfg.log_dir, ranks.rank, resumed_at),
         loss_scale=loss_scale,
         checkpoints=checkpoints,
         evaluate=evaluation(cfg, classes) if cfg.eval_interval_epochs else None,
         info={"config": cfg.to_dict(), "category_ids": list(classes.category_ids)},
+        ranks=ranks,
     )
-    start_weights(trainer, network, cfg, checkpoints)
-    write_run_info(cfg)
+    if ranks.rank == 0:
+        start_weights(trainer, network, cfg, checkpoints)
+        write_run_info(cfg)
+    trainer.share_state()
     return trainer
+
+
+def run_digest(cfg: Config, info: RecordInfo) -> bytes:
+    """What must be the same on all ranks: the settings, but for folders, the classes and the images."""
+    settings = {key: value for key, value in cfg.to_dict().items() if key not in NOT_TRAINING}
+    return json.dumps([settings, info.classes.names, info.sizes.tolist()]).encode()
 
 
 def start_weights(trainer: Trainer, network: nn.Cell, cfg: Config, checkpoints: CheckpointFolder | None) -> None:
@@ -122,23 +137,24 @@ def plan_of(cfg: Config, steps_per_epoch: int) -> Plan:
     return Plan(cfg.epoch_size, cfg.max_steps, save_steps, cfg.eval_interval_epochs, cfg.log_interval)
 
 
-def checkpoint_folder(cfg: Config) -> CheckpointFolder | None:
-    """The folder of the run's checkpoints; None if it saves none."""
-    if not cfg.save_checkpoint:
-        if cfg.eval_interval_epochs:
-            raise ConfigError("eval_interval_epochs needs checkpoints: set save_checkpoint to true")
+def checkpoint_folder(cfg: Config, rank: int = 0) -> CheckpointFolder | None:
+    """The folder of the run's checkpoints; None if it saves none, as on all ranks but 0."""
+    if cfg.eval_interval_epochs and not cfg.save_checkpoint:
+        raise ConfigError("eval_interval_epochs needs checkpoints: set save_checkpoint to true")
+    if rank > 0 or not cfg.save_checkpoint:
         return None
     return CheckpointFolder(cfg.save_checkpoint_path, cfg.keep_checkpoint_max)
 
 
-def check_folders(cfg: Config, checkpoints: CheckpointFolder | None) -> None:
+def check_folders(cfg: Config, checkpoints: CheckpointFolder | None, rank: int = 0) -> None:
     """Refuse what could only fail later: folders that cannot be written, files that are not there.
 
-    A new run does not mix its checkpoints with those of an earlier one. Raises MaskRCNNError.
+    A new run does not mix its checkpoints with those of an earlier one. Only ``rank`` 0 reads and writes checkpoints.
+    Raises MaskRCNNError.
     """
     for key in ("pre_trained", "resume"):
         path = getattr(cfg, key)
-        if path and path != "auto" and not Path(path).is_file():
+        if path and path != "auto" and rank == 0 and not Path(path).is_file():
             raise CheckpointError(f"{key} {path} does not exist")
     try:
         Path(cfg.log_dir).mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mindspore as ms
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 
 from maskrcnn.training.optimizer import AdamW, MomentumSGD
 
@@ -22,6 +22,7 @@ class TrainStep(nn.Cell):
         clip_grad_norm: float = 0.0,
         scaled: bool = False,
         skip_overflow: bool = False,
+        ranks: int = 1,
     ) -> None:
         """``network`` returns the five weighted losses for the arrays of a batch (``data/loader.py``).
 
@@ -29,6 +30,7 @@ class TrainStep(nn.Cell):
             off.
         :param scaled: multiply the loss by the step's ``scale`` and divide the gradients by it.
         :param skip_overflow: leave the weights as they are when a gradient is not finite.
+        :param ranks: processes that train together, whose gradients are averaged before all else.
         """
         super().__init__(auto_prefix=False)
         self.network = network
@@ -36,6 +38,7 @@ class TrainStep(nn.Cell):
         self.clip_grad_norm = clip_grad_norm
         self.scaled = scaled
         self.skip_overflow = skip_overflow
+        self.ranks = RankMeans(optimizer.parameters, ranks) if ranks > 1 else None
         self.backward = ops.value_and_grad(self.forward, None, optimizer.parameters, has_aux=True)
 
     def forward(self, scale: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,11 +53,13 @@ class TrainStep(nn.Cell):
         """Train on one batch.
 
         ``lr`` and ``scale`` are float32 scalars, ``batch`` the ten arrays that the network takes. Returns the
-        losses (float32 [5], order of ``mask_rcnn.LOSS_NAMES``) and the global L2 norm of the gradients
-        (float32 scalar, before clipping), which is not finite if and only if a gradient is not (or all but
-        overflows).
+        losses (float32 [5], order of ``mask_rcnn.LOSS_NAMES``) and the global L2 norm of the gradients (float32
+        scalar, before clipping), which is not finite if and only if a gradient is not (or all but overflows).
+        Both are those of all ranks together.
         """
         (_, losses), gradients = self.backward(scale, *batch)
+        if self.ranks is not None:
+            gradients, losses = self.ranks(gradients, losses)
         if self.scaled:
             gradients = scaled_by(gradients, 1.0 / scale)
         norm = global_norm(gradients)
@@ -63,6 +68,36 @@ class TrainStep(nn.Cell):
         finite = ops.isfinite(norm) if self.skip_overflow else None
         updated = self.optimizer(gradients, lr, finite)
         return ops.depend(losses, updated), norm
+
+
+class RankMeans(nn.Cell):
+    """Means over all ranks inside the step's graph, and the one thing that ranks must agree on: when to stop.
+
+    A signal reaches the processes of a job between different steps; one that went on alone would wait for ever. So each
+    step also counts the ranks that want to stop, and all see the same count after the same step.
+    """
+
+    def __init__(self, parameters: tuple[Parameter, ...], ranks: int) -> None:
+        super().__init__(auto_prefix=False)
+        self.ranks = ranks
+        self.mean_gradients = nn.DistributedGradReducer(parameters, mean=True, degree=ranks)
+        self.sum = ops.AllReduce()
+        self.stop_wanted = Parameter(Tensor([0.0], ms.float32), name="stop_wanted", requires_grad=False)
+        self.stop_count = Parameter(Tensor([0.0], ms.float32), name="stop_count", requires_grad=False)
+
+    def construct(self, gradients: tuple[Tensor, ...], losses: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The means of the gradients and of the losses."""
+        totals = self.sum(ops.concat((losses, self.stop_wanted)))
+        counted = ops.assign(self.stop_count, totals[-1:])
+        return self.mean_gradients(gradients), ops.depend(totals[:-1] / self.ranks, counted)
+
+    def want_stop(self) -> None:
+        """Have all ranks stop after the next step."""
+        self.stop_wanted.set_data(Tensor([1.0], ms.float32))
+
+    def stopping(self) -> bool:
+        """Whether any rank wanted to stop before the step that was last done."""
+        return float(self.stop_count.asnumpy()[0]) > 0
 
 
 def global_norm(gradients: tuple[Tensor, ...]) -> Tensor:

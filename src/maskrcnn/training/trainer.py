@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,9 +13,10 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor
+from mindspore import Parameter, Tensor
 
 from maskrcnn import __version__
+from maskrcnn.distributed.ranks import Ranks
 from maskrcnn.errors import CheckpointError, TrainingError
 from maskrcnn.models.mask_rcnn import LOSS_NAMES
 from maskrcnn.training.checkpoint import load_training_state
@@ -26,7 +29,7 @@ from maskrcnn.training.step import TrainStep
 from maskrcnn.training.weights import assign
 
 # What a resumed run must share with its checkpoint: the order of data or the shapes of weights depend on it.
-IDENTITY = ("seed", "steps_per_epoch", "batch_size", "world", "class_names")
+IDENTITY = ("seed", "class_names")
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Trainer:
     """Trains until the plan is done or a signal comes.
 
     All that a resumed run needs is the global step, the weights, the moments and the loss scale: the order of
-    the data, augmentation and sampling follow from (seed, epoch, step), the learning rate from the step.
+    the data, augmentation and sampling follow from (seed, epoch, step), the learning rate from the step. What follows
+    from the step depends on the images of a step in all ranks together, and not on the number of ranks.
     """
 
     def __init__(
@@ -60,24 +64,31 @@ class Trainer:
         checkpoints: CheckpointFolder | None = None,
         evaluate: Callable[[Path], dict[str, float]] | None = None,
         info: dict | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         """``loader`` is a ``TrainLoader``; ``step`` trains in place.
 
-        :param identity: values of ``IDENTITY``; a checkpoint in which they differ is refused.
+        :param identity: values of ``IDENTITY``; a checkpoint in which they differ is refused. Also
+            ``steps_per_epoch``, and ``batch_size`` and ``world``, whose product is the images of a step.
         :param log: opens the log, given the position that the run continues from.
-        :param evaluate: takes a checkpoint's path and returns figures, ``segm_ap`` and ``bbox_ap`` among them.
+        :param evaluate: takes a checkpoint's path and returns figures, ``segm_ap`` and ``bbox_ap`` among them. All
+            ranks call it; it returns None on those but rank 0.
         :param info: what else checkpoints shall hold (configuration, category ids).
+        :param ranks: the processes that train together; only rank 0 has ``checkpoints``.
         """
         self.step, self.loader, self.learning_rate, self.plan = step, loader, learning_rate, plan
         self.identity, self.info = identity, info or {}
         self.open_log, self.checkpoints, self.evaluate = log, checkpoints, evaluate
         self.loss_scale = loss_scale or LossScale()
+        self.ranks = ranks or Ranks()
         self.progress = Progress()
         self.steps_per_epoch = loader.steps_per_epoch
         self.last_step = plan.epochs * self.steps_per_epoch
         if plan.max_steps:
             self.last_step = min(self.last_step, plan.max_steps)
         self.global_step = 0  # steps done
+        self.resumed_at: tuple[int, int, int] | None = None  # as the log counts: epoch, step in it, global step
+        self.stopping = False  # all ranks stop now
         self.saved: Path | None = None  # the checkpoint of the latest save or resume
         self.saved_step = 0  # the global step it holds
 
@@ -87,9 +98,8 @@ class Trainer:
         :raises TrainingError: a loss or gradient is not finite, or a log cannot be written.
         :raises CheckpointError: a checkpoint cannot be written.
         """
-        resumed_at = (*self.position(), self.global_step) if self.global_step else None
-        with contextlib.closing(self.open_log(resumed_at)) as log, StopSignals() as stop:
-            while self.global_step < self.last_step and not stop.received:
+        with contextlib.closing(self.open_log(self.resumed_at)) as log, StopSignals() as stop:
+            while self.global_step < self.last_step and not self.stopping:
                 self.train_epoch(log, stop)
             if self.checkpoints and self.saved_step != self.global_step:
                 self.save()
@@ -106,20 +116,32 @@ class Trainer:
             for batch, waited, began in timed(batches):
                 losses, norm, rate = self.train_step(batch)
                 stop.arm()
+                self.agree_to_stop(stop)
                 since_line.append(losses)
                 self.progress.add(batch.image.shape, waited, time.perf_counter() - began)
                 _, step = self.position()
                 if step % self.plan.log_steps == 0 or step == self.steps_per_epoch or self.finished:
-                    self.report(log, np.mean(since_line, 0), norm, rate, len(batch.image_id))
+                    images = len(batch.image_id) * self.ranks.world
+                    self.report(log, np.mean(since_line, 0), norm, rate, images)
                     since_line = []
                 if self.checkpoints and self.plan.save_steps and self.global_step % self.plan.save_steps == 0:
                     self.save()
-                if self.finished or stop.received:
+                if self.finished or self.stopping:
                     break
         epochs_done, inside = divmod(self.global_step, self.steps_per_epoch)
-        if not stop.received and not inside and self.plan.eval_epochs and not epochs_done % self.plan.eval_epochs:
+        if not self.stopping and not inside and self.plan.eval_epochs and not epochs_done % self.plan.eval_epochs:
             with stop.at_once():  # the epoch is saved first, so nothing can be lost
                 self.evaluate_epoch(log)
+
+    def agree_to_stop(self, stop: StopSignals) -> None:
+        """Set ``stopping`` after a signal: at once, or with several ranks after the step in which all learn of it."""
+        if self.ranks.alone:
+            self.stopping = stop.received is not None
+        elif self.step.ranks.stopping():
+            self.stopping = True
+            stop.received = stop.received or signal.SIGTERM
+        elif stop.received:
+            self.step.ranks.want_stop()
 
     def train_step(self, batch: Any) -> tuple[np.ndarray, float, float]:
         """One update; returns the losses (float32 [5]), the norm of the gradients and the learning rate."""
@@ -129,11 +151,13 @@ class Trainer:
         losses, norm = losses.asnumpy(), float(norm.asnumpy())
         self.global_step += 1
         if not np.isfinite(losses).all() or (self.loss_scale.fixed and not np.isfinite(norm)):
-            raise TrainingError(self.not_finite(losses, norm, batch.image_id))
+            ids = json.dumps(batch.image_id.tolist()).encode()
+            everyone = self.ranks.gather_all(ids, "the image ids of a bad step")
+            raise TrainingError(self.not_finite(losses, norm, [i for part in everyone for i in json.loads(part)]))
         self.loss_scale.update(bool(np.isfinite(norm)))
         return losses, norm, rate
 
-    def not_finite(self, losses: np.ndarray, norm: float, image_ids: np.ndarray) -> str:
+    def not_finite(self, losses: np.ndarray, norm: float, image_ids: list[int]) -> str:
         """The line for a step whose loss or gradient is NaN or infinite."""
         bad = [f"{name} {loss}" for name, loss in zip(LOSS_NAMES, losses) if not np.isfinite(loss)]
         epoch, step = self.position()
@@ -162,9 +186,11 @@ class Trainer:
 
     def evaluate_epoch(self, log: TrainLog) -> None:
         """Evaluate the newest checkpoint, and keep it as best.ckpt if its mask AP is the highest so far."""
-        if self.saved_step != self.global_step:
+        if self.checkpoints and self.saved_step != self.global_step:
             self.save()
         figures = self.evaluate(self.saved)
+        if figures is None:
+            return
         epoch, _ = self.position()
         log.metrics({"epoch": epoch, "global_step": self.global_step, **figures})
         score = figures["segm_ap"] if figures["segm_ap"] >= 0 else figures["bbox_ap"]  # no masks to compare
@@ -190,8 +216,12 @@ class Trainer:
 
     def state(self) -> Iterator[tuple[str, np.ndarray]]:
         """Names and values of all weights and moments."""
-        for parameter in (*self.step.network.get_parameters(), *self.step.optimizer.moments):
+        for parameter in self.parameters():
             yield parameter.name, parameter.asnumpy()
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """All weights and moments."""
+        return (*self.step.network.get_parameters(), *self.step.optimizer.moments)
 
     def meta(self) -> dict:
         """All else that a checkpoint holds."""
@@ -227,7 +257,8 @@ class Trainer:
                     f"{path} was made with {key} {meta[key]}, this run has {self.identity[key]}: set it "
                     f"back, or use --pre_trained to start anew from its weights"
                 )
-        parameters = {p.name: p for p in (*self.step.network.get_parameters(), *self.step.optimizer.moments)}
+        global_step = self.resumed_step(meta, path)
+        parameters = {p.name: p for p in self.parameters()}
         for name, parameter in parameters.items():
             found = arrays[name].shape if name in arrays else "missing"
             if found != tuple(parameter.shape):
@@ -237,7 +268,54 @@ class Trainer:
             raise CheckpointError(f"{path} has another network: this one has no parameter {extra[0]}")
         assign(parameters, arrays, path)
         self.loss_scale.restore(meta["loss_scale"])
-        self.global_step = self.saved_step = meta["global_step"]
+        self.global_step = self.saved_step = global_step
+        self.resumed_at = (meta["epoch"], meta["step"], meta["global_step"])
         self.saved = path
         print(f"resumed from {path}: {self.global_step} of {self.last_step} steps done", flush=True)
         return meta
+
+    def share_state(self) -> None:
+        """Give all ranks the weights, moments and position of rank 0, which alone has loaded them."""
+        if self.ranks.alone:
+            return
+        keys = ("global_step", "resumed_at")
+        meta = {"loss_scale": self.loss_scale.state(), **{key: getattr(self, key) for key in keys}}
+        meta = json.loads(self.ranks.broadcast(json.dumps(meta).encode(), "rank 0 to load its checkpoint"))
+        arrays = b"".join(array.tobytes() for _, array in self.state()) if self.ranks.rank == 0 else b""
+        arrays = self.ranks.broadcast(arrays, "the weights of rank 0")
+        start = 0
+        for parameter in self.parameters():
+            kind = np.dtype(ms.dtype_to_nptype(parameter.dtype))
+            array = np.frombuffer(arrays, kind, parameter.size, start).reshape(parameter.shape)
+            parameter.set_data(Tensor(array))
+            start += array.nbytes
+        self.loss_scale.restore(meta["loss_scale"])
+        self.global_step = meta["global_step"]
+        self.resumed_at = meta["resumed_at"]
+
+    def resumed_step(self, meta: dict, path: Path) -> int:
+        """The global step from which this run continues the one of ``meta``.
+
+        With the same number of images a step, on however many ranks, it is the checkpoint's own, and the order of the
+        data goes on as it would have. With another number the share of the epoch that is done is kept, rounded down to
+        a step: whole epochs stay whole, and an epoch begun shows some of its images twice, or not at all.
+
+        :raises CheckpointError: the run has other data.
+        """
+        then, now = (values["batch_size"] * values["world"] for values in (meta, self.identity))
+        if then == now:
+            if meta["steps_per_epoch"] != self.steps_per_epoch:
+                raise CheckpointError(
+                    f"{path} was made with steps_per_epoch {meta['steps_per_epoch']}, this run has "
+                    f"{self.steps_per_epoch}: use the same data, or --pre_trained to start anew from its weights"
+                )
+            return meta["global_step"]
+        epochs, inside = divmod(meta["global_step"], meta["steps_per_epoch"])
+        global_step = epochs * self.steps_per_epoch + inside * self.steps_per_epoch // meta["steps_per_epoch"]
+        print(
+            f"{path} was made with {then} images a step ({meta['world']} x {meta['batch_size']}), this run has {now}: "
+            f"{meta['global_step']} of its steps count as {global_step}"
+            + (", in an epoch whose images may be seen twice or left out" if inside else ""),
+            flush=True,
+        )
+        return global_step

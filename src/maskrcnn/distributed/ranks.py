@@ -1,0 +1,161 @@
+"""This process among those of its job, and what they say to each other outside of the network's graph."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+
+from maskrcnn.errors import DistributedError
+
+CHUNK = 2**20  # int32 words sent at once: 4 MiB, so that gathering needs little memory
+EXIT_LOST = 3  # of a process whose peers did not come in time
+DEVICES = "MASKRCNN_DEVICES"  # set by the launcher: the device of each local process, in the order of their ranks
+ROLE = "MS_ROLE"  # set by msrun, as are the next three
+RANK, WORLD = "RANK_ID", "RANK_SIZE"
+SCHEDULER = "MS_SCHED"
+
+
+def is_scheduler() -> bool:
+    """True in the process that msrun starts to bring the others together; it does no work of its own."""
+    return os.environ.get(ROLE) == SCHEDULER
+
+
+def local_device(default: int) -> int:
+    """The device of this process: named by the launcher or msrun, ``default`` in a process of its own."""
+    if ROLE not in os.environ:
+        return default
+    local_rank = int(os.environ.get("DEVICE_ID", "0"))  # msrun counts the processes of a host here
+    devices = os.environ.get(DEVICES)
+    return int(devices.split(",")[local_rank]) if devices else local_rank
+
+
+class Ranks:
+    """Rank 0 of 1, unless msrun started this process.
+
+    Every method is to be called by all ranks, in the same order. All waiting ends after ``timeout`` seconds with one
+    line that says what was waited for, and exit code 3: a process that waits for its peers cannot be interrupted.
+    """
+
+    def __init__(self, rank: int = 0, world: int = 1, timeout: float = 0.0) -> None:
+        self.rank, self.world, self.timeout = rank, world, timeout
+        self.local_rank = 0  # among the ranks of this host
+
+    @classmethod
+    def join(cls, timeout: float) -> Ranks:
+        """Meet the other processes of the job; the device has been set. The scheduler never returns from here.
+
+        Raises DistributedError where msrun's other processes cannot be reached.
+        """
+        if ROLE not in os.environ:
+            return cls()
+        from mindspore import communication
+
+        try:
+            communication.init()
+            if is_scheduler():
+                sys.exit(0)  # init has returned: the job is over
+            ranks = cls(communication.get_rank(), communication.get_group_size(), timeout)
+        except (RuntimeError, ValueError) as error:
+            raise DistributedError(f"the processes of the job did not come together: {first_line(error)}") from error
+        hosts = ranks.gather_all(socket.gethostname().encode(), "the host names")
+        ranks.local_rank = hosts[: ranks.rank].count(hosts[ranks.rank])
+        return ranks
+
+    @property
+    def alone(self) -> bool:
+        """True if there is only this process."""
+        return self.world == 1
+
+    def wait(self, reason: str) -> None:
+        """Return when all ranks have come here; ``reason`` completes "waiting for"."""
+        self.gather_all(b"", reason)
+
+    def gather(self, data: bytes, reason: str) -> list[bytes] | None:
+        """The ``data`` of every rank, in their order, on rank 0; None on the others, which keep nothing."""
+        gathered = self.gather_all(data, reason, keep=self.rank == 0)
+        return gathered if self.rank == 0 else None
+
+    def gather_all(self, data: bytes, reason: str, keep: bool = True) -> list[bytes]:
+        """The ``data`` of every rank, in their order, on all ranks; nothing without ``keep``."""
+        if self.alone:
+            return [data]
+        from mindspore import Tensor, ops
+
+        collect = ops.AllGather()
+        with self.time_limit(reason):
+            lengths = collect(Tensor(np.array([len(data)], np.int64))).asnumpy()
+            words = -(-int(lengths.max()) // 4)
+            own = np.zeros(words * 4, np.uint8)
+            own[: len(data)] = np.frombuffer(data, np.uint8)
+            parts: list[list[bytes]] = [[] for _ in range(self.world)]
+            for first in range(0, words, CHUNK):
+                chunk = own.view(np.int32)[first : first + CHUNK]
+                everyone = collect(Tensor(chunk)).asnumpy().reshape(self.world, -1)
+                if keep:
+                    for part, row in zip(parts, everyone):
+                        part.append(row.tobytes())
+        return [b"".join(part)[:length] for part, length in zip(parts, lengths)] if keep else []
+
+    def broadcast(self, data: bytes, reason: str) -> bytes:
+        """The ``data`` of rank 0, on all ranks; what the others give is not looked at."""
+        if self.alone:
+            return data
+        from mindspore import Tensor, ops
+
+        send = ops.Broadcast(0)
+        with self.time_limit(reason):
+            length = int(send((Tensor(np.array([len(data)], np.int64)),))[0].asnumpy()[0])
+            buffer = np.zeros(-(-length // 4) * 4, np.uint8)
+            if self.rank == 0:
+                buffer[:length] = np.frombuffer(data, np.uint8)
+            words = buffer.view(np.int32)
+            for first in range(0, len(words), CHUNK):
+                part = words[first : first + CHUNK]
+                part[:] = send((Tensor(part.copy()),))[0].asnumpy()
+        return buffer[:length].tobytes()
+
+    def check_same(self, data: bytes, what: str) -> None:
+        """Raise DistributedError unless ``data`` is the same on all ranks; ``what`` names it."""
+        here = f"{socket.gethostname()} {hashlib.sha256(data).hexdigest()}"
+        everyone = [line.decode().split() for line in self.gather_all(here.encode(), f"{what} of the other ranks")]
+        for rank, (host, digest) in enumerate(everyone):
+            if digest != everyone[0][1]:
+                raise DistributedError(
+                    f"rank {rank} on {host} has other {what} than rank 0 on {everyone[0][0]}: make them the same"
+                )
+
+    @contextlib.contextmanager
+    def time_limit(self, reason: str) -> Iterator[None]:
+        """Within the block, no more than ``timeout`` seconds pass; RuntimeErrors in it mean that a peer is lost."""
+        timer = threading.Timer(self.timeout, self._give_up, (reason,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except RuntimeError as error:
+            raise DistributedError(
+                f"rank {self.rank} lost its peers while waiting for {reason}: see their logs ({first_line(error)})"
+            ) from error
+        finally:
+            timer.cancel()
+
+    def _give_up(self, reason: str) -> None:
+        print(
+            f"error: rank {self.rank} has waited {self.timeout:g} s for {reason}: see the other ranks' logs; "
+            "if they only need more time, raise wait_timeout",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(EXIT_LOST)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a message of MindSpore, which go on for pages."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -43,8 +43,10 @@ def write_model(network: MaskRCNN, file_format: str, path: Path, images: int, he
 
 def _write(network: MaskRCNN, file_format: str, path: Path, images: int, height: int, width: int) -> int:
     if file_format == "ONNX":
-        from maskrcnn.export.onnx_network import onnx_model
-
+        try:
+            from maskrcnn.export.onnx_network import onnx_model
+        except ImportError as error:
+            raise ExportError(f"ONNX needs the package onnx ({error}): pip install onnx") from error
         model = onnx_model(network, images, height, width)
         path.write_bytes(model.SerializeToString())
         return model.opset_import[0].version

@@ -7,7 +7,7 @@ turned into flags at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,6 +43,13 @@ def limits(g: OnnxGraph, image_shape: str) -> str:
 def sides(g: OnnxGraph, boxes: str) -> str:
     """Width and height [N,R,2]."""
     return g.op("Sub", g.slice(boxes, 2, 2, 4), g.slice(boxes, 2, 0, 2))
+
+
+def shorter_side(g: OnnxGraph, boxes: str) -> str:
+    """The smaller of width and height [N,R]."""
+    both = sides(g, boxes)
+    shorter = g.op("Min", g.slice(both, 2, 0, 1), g.slice(both, 2, 1, 2))
+    return g.op("Squeeze", shorter, np.array([2]))
 
 
 def decode(g: OnnxGraph, deltas: str, anchors: str, means: Sequence[float], stds: Sequence[float]) -> str:
@@ -82,50 +89,35 @@ def nms(g: OnnxGraph, boxes: str, valid: str, groups: np.ndarray, most: int, thr
     return g.op("ScatterND", none, place, ones)
 
 
-@dataclass(frozen=True)
-class Level:
-    """Where a pyramid level lies in the packed map: the slot of its image, and its first cell there."""
+class PackedLevels(NamedTuple):
+    """P2..P5 of a batch as one value [L*N,C,H,W], all images of the first level before those of the second.
 
-    slot: int
-    row: int
-    column: int
-    stride: int
-
-
-@dataclass(frozen=True)
-class PackedLevels:
-    """P2..P5 in one map, so that one RoIAlign serves RoIs of all levels. ``slots`` maps [C,H,W] belong to an image."""
+    rows, columns: where each level begins in its map. strides: pixels a cell.
+    """
 
     value: str
-    slots: int
-    levels: tuple[Level, ...]
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    strides: tuple[int, ...]
 
 
 def pack_levels(
-    g: OnnxGraph, features: Sequence[str], shapes: Sequence[tuple[int, int]], strides: Sequence[int], aligned: bool
+    g: OnnxGraph, features: Sequence[str], shapes: Sequence[tuple[int, int]], strides: Sequence[int]
 ) -> PackedLevels:
-    """Lay levels [N,C,H_l,W_l] into one map so that RoIAlign finds there what it would find in each of them.
+    """Pad levels [N,C,H_l,W_l] to maps of one size, so that one RoIAlign serves RoIs of all levels.
 
-    Every level gets a rim that repeats its border: a sample up to one cell outside counts as on the border.
-    Aligned samples of boxes inside the image never go further, so the levels are stacked along the height. Without
-    alignment, boxes narrower than a cell are widened and can reach further, where samples count as zero: there each
-    level has a map of its own and ends where the map ends.
+    RoIAlign must find there what it would find in the level itself. To the left and above, a sample up to one cell
+    outside counts as on the border, and none lies further out: there the border is repeated. To the right and below,
+    samples can lie further out and count as zero then: there each level ends where its map ends.
     """
-    width = max(w for _, w in shapes) + 2
-    height = max(h for h, _ in shapes) + 2
-    parts, levels, row = [], [], 0
-    for slot, (feature, (h, w), stride) in enumerate(zip(features, shapes, strides)):
-        if aligned:
-            pads = [0, 0, 1, 1, 0, 0, 1, width - 1 - w]
-            levels.append(Level(0, row + 1, 1, stride))
-            row += h + 2
-        else:
-            pads = [0, 0, height - h, width - w, 0, 0, 0, 0]
-            levels.append(Level(slot, height - h, width - w, stride))
-        parts.append(g.op("Pad", feature, np.array(pads), mode="edge"))
-    if aligned:
-        return PackedLevels(g.op("Concat", *parts, axis=2), 1, tuple(levels))
-    return PackedLevels(g.op("Concat", *parts, axis=0), len(parts), tuple(levels))
+    height = 1 + max(h for h, _ in shapes)
+    width = 1 + max(w for _, w in shapes)
+    rows = tuple(height - h for h, _ in shapes)
+    columns = tuple(width - w for _, w in shapes)
+    padded = []
+    for feature, row, column in zip(features, rows, columns):
+        padded.append(g.op("Pad", feature, np.array([0, 0, row, column, 0, 0, 0, 0]), mode="edge"))
+    return PackedLevels(g.op("Concat", *padded, axis=0), rows, columns, tuple(strides))
 
 
 def level_of(g: OnnxGraph, boxes: str, finest_scale: float, number: int) -> str:
@@ -150,17 +142,13 @@ def roi_align(
 ) -> str:
     """Features [N*count, C, size, size] of boxes [N,count,4], each from its level: ``ops.roi_align.roi_align``."""
     boxes = g.reshape(boxes, images * count, 4)
-    level = level_of(g, boxes, finest_scale, len(packed.levels))
-    scale = np.array([[1 / one.stride] for one in packed.levels], np.float32)
-    first = np.array([[one.column, one.row] * 2 for one in packed.levels], np.float32)
+    level = level_of(g, boxes, finest_scale, len(packed.strides))
+    scale = 1 / np.array(packed.strides, np.float32).reshape(-1, 1)
+    first = np.array([packed.columns, packed.rows] * 2, np.float32).T
     rois = g.op("Mul", boxes, g.op("Gather", scale, level, axis=0))
     rois = g.op("Add", rois, g.op("Gather", first, level, axis=0))
-    image = np.repeat(np.arange(images, dtype=np.int64), count)
-    if packed.slots == 1:
-        place = g.constant(image)
-    else:
-        # Slots are concatenated along the batch: all images of the first level, then of the second, ...
-        place = g.op("Add", g.op("Mul", g.cast(level, np.int64), np.array(images, np.int64)), image)
+    image = np.repeat(np.arange(images), count)
+    place = g.op("Add", g.op("Mul", g.cast(level, np.int64), np.array(images)), image)
     settings = {"output_height": size, "output_width": size, "sampling_ratio": sampling, "spatial_scale": 1.0}
     if aligned:  # opset 16; the operator of opset 10 has no such choice and does not align
         settings["coordinate_transformation_mode"] = "half_pixel"

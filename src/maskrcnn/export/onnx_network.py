@@ -46,7 +46,7 @@ class _Writer:
         pyramid = layers.pyramid(g, net.fpn, *layers.backbone(g, net.backbone, self.pixels(image, image_shape)))
         proposals, valid, count = self.proposals(pyramid, limit)
         strides = net.roi.strides
-        packed = boxes_of.pack_levels(g, pyramid[: len(strides)], self.shapes(strides), strides, net.roi.aligned)
+        packed = boxes_of.pack_levels(g, pyramid[: len(strides)], self.shapes(strides), strides)
         boxes, scores, labels, kept, found = self.detections(packed, proposals, valid, count, limit)
         masks = self.masks(packed, boxes, labels, found)
         g.output("boxes", boxes, np.float32, (self.n, found, 4))
@@ -92,8 +92,7 @@ class _Writer:
         scores, deltas, anchors = (g.op("Concat", *parts, axis=1) for parts in (scores, deltas, anchors))
         groups = np.concatenate(groups)
         boxes = boxes_of.clip(g, boxes_of.decode(g, deltas, anchors, rpn.means, rpn.stds), limit)
-        shorter = g.op("ReduceMin", boxes_of.sides(g, boxes), axes=[2], keepdims=0)
-        large = g.op("Greater", shorter, np.float32(settings.min_size))
+        large = g.op("Greater", boxes_of.shorter_side(g, boxes), np.float32(settings.min_size))
         kept = boxes_of.nms(g, boxes, large, groups, settings.nms_post, settings.nms_thr)
         scores = g.op("Where", g.op("Greater", kept, np.float32(0)), g.op("Sigmoid", scores), np.float32(-1))
         count = min(settings.max_num, len(groups))

@@ -62,6 +62,11 @@ class Config:
     max_instance_count: int = _key(128, "most objects of an image used in training", least=1)
     mask_shape: tuple[int, ...] = _key((28, 28), "size of a predicted mask, twice mask_out_size", least=2, length=2)
     mask_crop_size: int = _key(112, "size of the stored ground-truth mask crop, at least that of mask_shape", least=2)
+    mask_targets: str = _key(
+        "coverage",
+        "coverage = half a cell's area covered; torchvision = its soft, interpolated values",
+        choices=("coverage", "torchvision"),
+    )
     # Anchors
     anchor_scales: tuple[float, ...] = _key((8.0,), "anchor size in strides of its level", above=0)
     anchor_ratios: tuple[float, ...] = _key((0.5, 1.0, 2.0), "anchor height / width", above=0)

@@ -1,8 +1,6 @@
 """Converted weights train as torchvision does: losses and gradients of one step with its deterministic sampling.
 
-There as here the samplers take the lowest indices. One thing differs on purpose: our mask targets are 0 or 1 and lie
-where the object does; torchvision's are interpolated and half a pixel off, which shows at this size. So the mask loss
-is also computed from torchvision's own targets.
+There as here the samplers take the lowest indices.
 """
 
 from __future__ import annotations
@@ -16,11 +14,11 @@ from tests.convert.parity import HEIGHT, WIDTH, build_network, load_images, load
 
 from maskrcnn.convert.torchvision import rename
 from maskrcnn.data.anchors import anchor_grid
-from maskrcnn.data.targets import AssignSettings, assign_anchors, mask_crop
-from maskrcnn.ops.roi_align import feature_tables
+from maskrcnn.data.mask_crops import pixel_crop
+from maskrcnn.data.targets import AssignSettings, assign_anchors
+from maskrcnn.data.transforms import View
 
-LOSSES = ("objectness", "rpn_box_reg", "classifier", "box_reg")  # in our order; the mask loss comes last
-OTHER_TARGETS = 0.1  # how far the mask targets may move the gradient norms of the mask head
+LOSSES = ("objectness", "rpn_box_reg", "classifier", "box_reg", "mask")  # in our order
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +48,10 @@ def batch(reference):
         truth = reference[f"target/boxes_{i}"]
         boxes[i, : len(truth)] = truth
         labels[i, : len(truth)] = reference[f"target/labels_{i}"]
+        view = View((height, width), (HEIGHT, WIDTH), (height, width), (height, width))
         for k, mask in enumerate(reference[f"target/masks_{i}"]):
             counts = coco_mask.encode(np.asfortranarray(mask))["counts"]
-            crops[i, k] = mask_crop(counts, int(height), int(width), truth[k], cfg.mask_crop_size)
+            crops[i, k] = pixel_crop(counts, view, truth[k], cfg.mask_crop_size)
         samples.append(assign_anchors(grid, truth, np.zeros(len(truth), bool), settings, None))
     candidates = cfg.rpn_proposal_max_num + slots
     keys = np.tile(1 - np.arange(candidates, dtype=np.float32) / candidates, (2, 1))  # the first candidates first
@@ -105,9 +104,7 @@ def step(network, batch):
 def test_losses(step, reference) -> None:
     losses, _ = step
     expected = [float(reference[f"train/loss_{name}"][0]) for name in LOSSES]
-    np.testing.assert_allclose(losses[:4], expected, rtol=1e-4)
-    # With other targets: see test_mask_loss for the same ones.
-    assert losses[4] == pytest.approx(float(reference["train/loss_mask"][0]), rel=1e-2)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
 
 
 def test_gradients(step, reference) -> None:
@@ -118,43 +115,10 @@ def test_gradients(step, reference) -> None:
     assert gradients.keys() <= theirs.keys()
     for name, gradient in gradients.items():
         norm = float(np.linalg.norm(gradient.astype(np.float64)))
-        tolerance = OTHER_TARGETS if name.startswith("mask_head.") else 1e-2
-        assert norm == pytest.approx(float(theirs[name]), rel=tolerance, abs=1e-5), name
+        assert norm == pytest.approx(float(theirs[name]), rel=1e-2, abs=1e-5), name
     shallow = [name[len("train/grad/") :] for name in reference.files if name.startswith("train/grad/")]
     assert shallow
     for name in shallow:
         expected = reference[f"train/grad/{name}"]
         np.testing.assert_allclose(gradients[rename(name).target], expected, rtol=0, atol=1e-3 * np.abs(expected).max())
 
-
-class MaskLogits(nn.Cell):
-    """Own-class mask logits of one image's RoIs."""
-
-    def __init__(self, net) -> None:
-        super().__init__()
-        self.net = net
-
-    def construct(self, images, image_shape, boxes, labels):
-        features = self.net.features(images, image_shape)
-        shapes = [(f.shape[2], f.shape[3]) for f in features]
-        tables = feature_tables(features)
-        found = ()
-        for i in range(len(tables)):
-            found += (self.net.mask_head(self.net.pool(tables[i], shapes, boxes[i], 14), labels[i]),)
-        return found
-
-
-def test_mask_loss(network, batch, reference) -> None:
-    """From torchvision's mask RoIs and targets its mask loss comes out."""
-    counts = reference["train/mask_rois_count"]
-    slots = int(counts.max())
-    boxes, labels = np.zeros((2, slots, 4), np.float32), np.zeros((2, slots), np.int32)
-    rows = np.split(reference["train/mask_rois"], np.cumsum(counts)[:-1])
-    own = np.split(reference["train/roi_labels"], np.cumsum(reference["train/roi_labels_count"])[:-1])
-    for i, count in enumerate(counts):
-        boxes[i, :count] = rows[i]
-        labels[i, :count] = own[i][own[i] > 0]
-    logits = MaskLogits(network)(*map(Tensor, (*batch[:2], boxes, labels)))
-    logits = np.concatenate([value.asnumpy()[:count] for value, count in zip(logits, counts)]).astype(np.float64)
-    losses = np.logaddexp(0, logits) - logits * reference["train/mask_targets"]
-    assert losses.mean() == pytest.approx(float(reference["train/loss_mask"][0]), rel=1e-4)

@@ -8,7 +8,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from maskrcnn.data.anchors import anchor_grid
-from maskrcnn.data.targets import AssignSettings, assign_anchors, encode_boxes, label_anchors, mask_crop
+from maskrcnn.data.mask_crops import mask_crop
+from maskrcnn.data.targets import AssignSettings, assign_anchors, encode_boxes, label_anchors
 from maskrcnn.errors import DataError
 
 STRIDES = (4, 8, 16, 32, 64)

@@ -326,6 +326,7 @@ def test_configuration_reaches_the_parts():
         num_expected_pos_stage2=33,
         num_expected_total_stage2=99,
         mask_roi_num=22,
+        mask_targets="torchvision",
         test_score_thr=0.07,
         test_iou_thr=0.51,
         test_nms_pre=333,
@@ -342,6 +343,7 @@ def test_configuration_reaches_the_parts():
     assert (roi["aligned"], roi["finest_scale"], roi["strides"]) == (False, 50, (4, 8, 16, 32))
     assert (roi["positive_iou"], roi["negative_iou"], roi["crowd_ioa"]) == (0.55, 0.45, 0.66)
     assert (roi["num_positive"], roi["num_total"], roi["num_mask"]) == (33, 99, 22)
+    assert roi["soft_masks"]
     names = ("nms_pre", "nms_post", "max_num", "nms_thr", "min_size")
     assert [vars(net.rpn.train_proposals)[n] for n in names] == [901, 801, 701, 0.61, 0.1]
     assert [vars(net.rpn.test_proposals)[n] for n in names] == [902, 802, 702, 0.62, 0.2]

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from maskrcnn.data.anchors import AnchorGrid
+from maskrcnn.data.mask_crops import mask_crop, pixel_crop
 from maskrcnn.data.plan import Purpose, keyed_rng
 from maskrcnn.data.sample import Sample
-from maskrcnn.data.targets import AssignSettings, assign_anchors, mask_crop
+from maskrcnn.data.targets import AssignSettings, assign_anchors
 from maskrcnn.data.transforms import Augmentation, View, decode_image, draw_view
 from maskrcnn.errors import DataError
 
@@ -27,7 +28,7 @@ class Batch(NamedTuple):
     image_shape: float32 [N, 2], height and width in pixels of what is not padding.
     gt_boxes: float32 [N, G, 4], x1, y1, x2, y2 in canvas pixels, zero padded.
     gt_labels: int32 [N, G], 1..K for objects, -1 for crowd regions (to be ignored), 0 for padding.
-    gt_masks: uint8 [N, G, C, C], 0 and 1, each object's mask in the frame of its box.
+    gt_masks: uint8 [N, G, C, C], 0 and 1, each object's mask in the frame of its box, or its pixels (mask_crops.py).
     gt_has_mask: float32 [N, G], 1 where there is a mask.
     anchor_index, anchor_label, anchor_target: int32 [N, S], int32 [N, S], float32 [N, S, 4]; see
     AnchorSample. roi_key: float32 [N, R + G], uniform in [0, 1), by which proposals and objects are sampled.
@@ -53,11 +54,13 @@ class BatchSettings:
 
     max_objects: G, the most objects of an image that the network sees.
     crop_size: C, cells along a side of a mask crop.
+    pixel_crops: cut masks out of the canvas pixel by pixel instead of in the frame of their box.
     roi_keys: R + G, random numbers an image for the sampling of regions of interest.
     """
 
     max_objects: int = 128
     crop_size: int = 112
+    pixel_crops: bool = False
     roi_keys: int = 2128
     augmentation: Augmentation = field(default_factory=Augmentation)
     assign: AssignSettings = field(default_factory=AssignSettings)
@@ -112,7 +115,7 @@ def fill_row(
         )
         batch.anchor_index[row], batch.anchor_label[row], batch.anchor_target[row] = assigned
         kept = _choose(usable, sample.crowd, settings.max_objects, keyed_rng(*key, Purpose.OBJECTS))
-        _fill_objects(batch, row, sample, boxes, kept, view)
+        _fill_objects(batch, row, sample, boxes, kept, view, settings.pixel_crops)
     except DataError as error:
         raise DataError(f"image {sample.image_id} ({sample.file_name}): {error}") from error
     return len(usable) - len(kept)
@@ -137,7 +140,9 @@ def _choose(usable: np.ndarray, crowd: np.ndarray, most: int, rng: np.random.Gen
     return np.sort(shuffled[np.argsort(crowd[shuffled], kind="stable")][:most])
 
 
-def _fill_objects(batch: Batch, row: int, sample: Sample, boxes: np.ndarray, kept: np.ndarray, view: View) -> None:
+def _fill_objects(
+    batch: Batch, row: int, sample: Sample, boxes: np.ndarray, kept: np.ndarray, view: View, pixel_crops: bool
+) -> None:
     """Write the ``kept`` objects, with ``boxes`` on the canvas, into the ground-truth arrays of a row."""
     batch.gt_boxes[row, : len(kept)] = boxes[kept]
     batch.gt_labels[row, : len(kept)] = np.where(sample.crowd[kept], -1, sample.labels[kept])
@@ -146,8 +151,12 @@ def _fill_objects(batch: Batch, row: int, sample: Sample, boxes: np.ndarray, kep
         counts = sample.rles[number]
         if counts is None or sample.crowd[number]:
             continue
-        crop = mask_crop(counts, sample.height, sample.width, sample.boxes[number], size)
+        if pixel_crops:
+            crop = pixel_crop(counts, view, boxes[number], size)
+        else:
+            crop = mask_crop(counts, sample.height, sample.width, sample.boxes[number], size)
+            crop = crop[:, ::-1] if view.flip else crop
         # A mask with nothing in its own box, as a sliver thinner than a pixel may have, teaches nothing.
         if crop.any():
-            batch.gt_masks[row, slot] = crop[:, ::-1] if view.flip else crop
+            batch.gt_masks[row, slot] = crop
             batch.gt_has_mask[row, slot] = 1

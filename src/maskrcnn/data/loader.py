@@ -113,6 +113,7 @@ class TrainLoader:
         settings = BatchSettings(
             max_objects=cfg.max_instance_count,
             crop_size=cfg.mask_crop_size,
+            pixel_crops=cfg.mask_targets == "torchvision",
             roi_keys=cfg.rpn_proposal_max_num + cfg.max_instance_count,
             augmentation=augmentation,
             assign=assign,

@@ -1,5 +1,4 @@
-"""Training targets that depend on the ground truth alone: which anchors to learn from, and masks in box
-frames.
+"""Training targets that depend on the ground truth alone: which anchors to learn from.
 
 The rules are those of Ren et al. 2015, section 3.1.2. Anchors form a grid, so each object is compared only
 with the anchors around it, not with all 245,520 of a 768 x 1280 canvas.
@@ -11,10 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from maskrcnn.data.anchors import AnchorGrid, AnchorLevel
-from maskrcnn.errors import DataError
 
 # Anchors whose IoU with an object is within this of the object's best count as equally good; such ties are
 # exact in real arithmetic, where an object lies inside several anchors.
@@ -129,26 +126,6 @@ def encode_boxes(boxes: np.ndarray, anchors: np.ndarray, means, stds) -> np.ndar
     shift = (boxes[:, :2] + boxes[:, 2:] - anchors[:, :2] - anchors[:, 2:]) / 2 / anchor_size
     deltas = np.concatenate([shift, np.log(size / anchor_size)], axis=1)
     return ((deltas - np.asarray(means)) / np.asarray(stds)).astype(np.float32)
-
-
-def mask_crop(rle_counts: bytes, height: int, width: int, box: np.ndarray, size: int = 112) -> np.ndarray:
-    """Cut an object's mask out of its box: uint8 [size, size] of 0 and 1.
-
-    rle_counts: compressed COCO RLE of all ``height`` x ``width`` pixels; records hold only such, checked.
-    box: [4] x1, y1, x2, y2 in the same pixels. Cell (i, j) holds the mask at the centre of that cell of the
-    box, so the crop does not depend on the size at which the image is shown. Raises DataError for a broken
-    RLE.
-    """
-    try:
-        mask = coco_mask.decode({"size": [height, width], "counts": rle_counts})
-    except (ValueError, TypeError) as error:
-        raise DataError(f"a mask is no valid COCO RLE of {height} x {width} pixels ({error})") from error
-    x1, y1, x2, y2 = (float(value) for value in box)
-    centre = (np.arange(size) + 0.5) / size
-    x = np.clip(np.floor(x1 + centre * (x2 - x1)), 0, width - 1).astype(np.intp)
-    y = np.clip(np.floor(y1 + centre * (y2 - y1)), 0, height - 1).astype(np.intp)
-    # The decoded mask is column-major: taking columns first copies contiguous runs.
-    return np.ascontiguousarray(mask.T.take(x, axis=0).take(y, axis=1).T)
 
 
 def _match_object(

@@ -152,6 +152,14 @@ class View:
             moved = flip_boxes(moved, width)
         return moved + np.array([self.offset[1], self.offset[0]] * 2)
 
+    def nearest(self, axis: int, pixels: np.ndarray) -> np.ndarray:
+        """Rows (axis 0) or columns (1) of the photograph that are nearest to those of the canvas; -1 beside it."""
+        place = pixels - self.offset[axis]
+        rows = place * self.source[axis] // self.content[axis]
+        if self.flip and axis == 1:
+            rows = self.source[axis] - 1 - rows
+        return np.where((place >= 0) & (place < self.content[axis]), rows, -1)
+
     def draw(self, rgb: np.ndarray, out: np.ndarray, fill: tuple[int, int, int], rng: np.random.Generator) -> None:
         """Draw the photograph uint8 [h, w, 3] into ``out``, a canvas uint8 [H, W, 3] of zeros."""
         if self.jitter:

@@ -17,7 +17,7 @@ from maskrcnn.models.losses import divisor
 from maskrcnn.models.mask_head import MaskHead
 from maskrcnn.models.resnet import ResNet
 from maskrcnn.models.rpn import RPN, ProposalSettings
-from maskrcnn.ops.masks import mask_coverage
+from maskrcnn.ops.masks import mask_coverage, mask_samples
 from maskrcnn.ops.roi_align import feature_tables, roi_align
 from maskrcnn.ops.sampling import match_rois, sample_rois
 
@@ -31,7 +31,7 @@ class RoISettings:
         box_size, mask_size, sampling, aligned, strides, finest_scale: see ``ops/roi_align.py``.
         positive_iou, negative_iou, crowd_ioa: see ``ops/sampling.py``.
         num_positive, num_total: RoIs drawn from an image; num_mask: how many of its positives reach the mask head.
-        mask_target_size: cells along each side of a mask target.
+        mask_target_size: cells along each side of a mask target; soft_masks: see ``ops/masks.mask_samples``.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class RoISettings:
         num_total: int = 512,
         num_mask: int = 64,
         mask_target_size: int = 28,
+        soft_masks: bool = False,
     ) -> None:
         self.box_size = box_size
         self.mask_size = mask_size
@@ -63,6 +64,7 @@ class RoISettings:
         self.num_total = num_total
         self.num_mask = min(num_mask, num_positive)
         self.mask_target_size = mask_target_size
+        self.soft_masks = soft_masks
 
 
 class DetectionSettings:
@@ -177,6 +179,7 @@ class MaskRCNN(nn.Cell):
             cfg.num_expected_total_stage2,
             cfg.mask_roi_num,
             cfg.mask_shape[0],
+            cfg.mask_targets == "torchvision",
         )
         detection = DetectionSettings(cfg.test_score_thr, cfg.test_iou_thr, cfg.test_nms_pre, cfg.test_max_per_img)
         weights = (
@@ -263,8 +266,7 @@ class MaskRCNN(nn.Cell):
             mask_labels.append(label)
             mask_features.append(self.pool(tables[i], shapes, boxes, self.roi.mask_size))
             crops = ops.gather(gt_masks[i], matched, 0).astype(ms.float32)
-            coverage = mask_coverage(crops, frames, boxes, self.roi.mask_target_size)
-            mask_targets.append((coverage >= 0.5).astype(ms.float32))
+            mask_targets.append(self.mask_target(crops, frames, boxes, image_shape[i]))
             has_mask = ops.gather(gt_has_mask[i], matched, 0)
             mask_counted.append((label > 0).astype(ms.float32) * has_mask)
 
@@ -326,6 +328,13 @@ class MaskRCNN(nn.Cell):
         matched = ops.gather(matched, index, 0)
         label = ops.where(positive, ops.gather(gt_labels, matched, 0), ops.zeros_like(matched))
         return ops.stop_gradient(ops.gather(candidates, index, 0)), label, valid, matched
+
+    def mask_target(self, crops: Tensor, gt_boxes: Tensor, boxes: Tensor, image_shape: Tensor) -> Tensor:
+        """What the masks of RoIs [R,4] should be: [R,m,m], from the crops [R,P,P] of their objects."""
+        size = self.roi.mask_target_size
+        if self.roi.soft_masks:
+            return mask_samples(crops, gt_boxes, boxes, image_shape, size)
+        return (mask_coverage(crops, gt_boxes, boxes, size) >= 0.5).astype(ms.float32)
 
     def pool(self, table: Tensor, shapes: Sequence[tuple[int, int]], boxes: Tensor, size: int) -> Tensor:
         """RoIAlign of one image's boxes [R,4] on P2..P5: [R, size*size, C]."""

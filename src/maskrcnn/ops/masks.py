@@ -1,9 +1,11 @@
-"""Mask targets of RoIs, resampled from small per-instance crops. The float64 numpy twin is in ``reference.py``."""
+"""Mask targets of RoIs, resampled from small per-instance crops. The float64 numpy twins are in ``reference.py``."""
 
 from __future__ import annotations
 
 import mindspore as ms
 from mindspore import Tensor, ops
+
+from maskrcnn.ops.interpolation import mean_weights
 
 
 def _overlap(start: Tensor, length: Tensor, frame_start: Tensor, frame_length: Tensor, size: int, cells: int) -> Tensor:
@@ -53,3 +55,32 @@ def mask_coverage(crops: Tensor, frames: Tensor, rois: Tensor, size: int) -> Ten
         cells,
     )
     return ops.bmm(ops.bmm(y, crops), x.swapaxes(1, 2))
+
+
+def mask_samples(crops: Tensor, boxes: Tensor, rois: Tensor, image_shape: Tensor, size: int) -> Tensor:
+    """Mean of the mask over each cell of a size x size grid over the RoI, as torchvision's targets are.
+
+    That is its RoIAlign on the mask as a map of stride 1: without the half-pixel shift, so that pixel k counts as lying
+    at k and not at k + 1/2; ceil(side / size) samples along each side of a cell; no threshold.
+
+    Args:
+        crops: float32 [R,P,P], 0 or 1, the matched instances as ``data/targets.pixel_crop`` cuts them out. Exact where
+            the instance is less than P - 2 pixels long; longer ones were thinned out to P cells.
+        boxes: float32 [R,4], of these instances, from which the cut follows.
+        rois: float32 [R,4]; image_shape: float32 [2], height and width without padding.
+
+    Returns:
+        float32 [R,size,size] in 0..1.
+    """
+    weights = []
+    for axis in range(2):
+        limit = image_shape[1 - axis].broadcast_to((boxes.shape[0],))
+        first = ops.relu(ops.floor(boxes[:, axis]) - 1.0)
+        end = ops.minimum(ops.ceil(boxes[:, axis + 2]) + 1.0, limit)
+        cells = crops.shape[-1]
+        spacing = ops.maximum((end - first) / cells, Tensor(1.0, ms.float32))
+        centres = (ops.arange(0, cells, dtype=ms.float32) + 0.5).reshape((1, cells)) * spacing.reshape((-1, 1))
+        start = rois[:, axis]
+        length = ops.maximum(rois[:, axis + 2] - start, Tensor(1.0, ms.float32))
+        weights.append(mean_weights(start, length, limit, first.reshape((-1, 1)) + centres - 0.5, spacing, size))
+    return ops.bmm(ops.bmm(weights[1], crops), weights[0].swapaxes(1, 2))

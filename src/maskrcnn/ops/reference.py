@@ -126,6 +126,7 @@ def roi_align(
     Args:
         features: a map [C,H_l,W_l] a level; strides: pixels a cell of each.
         boxes: [R,4] in pixels.
+        sampling: samples along each side of a bin; 0 takes as many as the bin has cells, rounded up.
 
     Returns:
         float64 [R, size*size, C], bins row by row.
@@ -137,12 +138,13 @@ def roi_align(
     for r, (box, level) in enumerate(zip(boxes, levels)):
         x1, y1, x2, y2 = box / strides[level] - (0.5 if aligned else 0.0)
         w, h = (x2 - x1, y2 - y1) if aligned else (max(x2 - x1, 1.0), max(y2 - y1, 1.0))
-        for row in range(size * sampling):
-            for column in range(size * sampling):
-                y = y1 + (row + 0.5) * h / (size * sampling)
-                x = x1 + (column + 0.5) * w / (size * sampling)
-                pooled[r, row // sampling, column // sampling] += bilinear(features[level], y, x)
-    return (pooled / sampling**2).reshape(len(boxes), size * size, -1)
+        rows, columns = (sampling or max(math.ceil(side / size), 0) for side in (h, w))
+        for row in range(size * rows):
+            for column in range(size * columns):
+                y = y1 + (row + 0.5) * h / (size * rows)
+                x = x1 + (column + 0.5) * w / (size * columns)
+                pooled[r, row // rows, column // columns] += bilinear(features[level], y, x) / (rows * columns)
+    return pooled.reshape(len(boxes), size * size, -1)
 
 
 def bilinear(feature: np.ndarray, y: float, x: float) -> np.ndarray:

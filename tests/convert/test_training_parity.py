@@ -121,4 +121,3 @@ def test_gradients(step, reference) -> None:
     for name in shallow:
         expected = reference[f"train/grad/{name}"]
         np.testing.assert_allclose(gradients[rename(name).target], expected, rtol=0, atol=1e-3 * np.abs(expected).max())
-

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <functional>
-#include <memory>
 #include <string>
 
 #include "metadata.h"
@@ -25,11 +23,12 @@ protected:
     Engine& operator=(const Engine&) = delete;
 };
 
+enum class DeviceTarget { automatic, ascend, cpu };
+
 struct EngineOptions {
+    DeviceTarget device_target = DeviceTarget::automatic;  ///< for MindSpore Lite, which knows both
     int device_id = 0;
     int threads = 0;  ///< of a CPU; 0 = the engine's own choice
 };
-
-using OpenEngine = std::function<std::unique_ptr<Engine>(const ModelFile&, const EngineOptions&)>;
 
 }  // namespace maskrcnn

@@ -1,6 +1,7 @@
 #include "options.h"
 
 #include <iostream>
+#include <map>
 
 #include <CLI/CLI.hpp>
 
@@ -21,6 +22,10 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     app.add_option("--output", options.output, "folder of the results")->capture_default_str();
     app.add_option("--engine", options.engine, "auto, lite, acl, openvino or mindspore; auto goes by the model's kind")
         ->capture_default_str();
+    app.add_option("--device_target", options.engine_options.device_target,
+                   "where MindSpore Lite runs: Ascend or CPU; by default Ascend where there is one")
+        ->transform(CLI::CheckedTransformer(
+            std::map<std::string, DeviceTarget>{{"Ascend", DeviceTarget::ascend}, {"CPU", DeviceTarget::cpu}}));
     app.add_option("--device_id", options.engine_options.device_id, "number of the Ascend device")
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();

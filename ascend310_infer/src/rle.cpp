@@ -32,6 +32,10 @@ RunLengths run_lengths(const PastedMask& mask, Size image, float threshold) {
         }
     }
     const std::uint32_t end = height * static_cast<std::uint32_t>(image.width);
+    const std::uint32_t behind = height * static_cast<std::uint32_t>(mask.x + mask.width);
+    if (foreground && behind < end) {  // so did the last column
+        edge_at(behind);
+    }
     if (last_edge < end || runs.empty()) {
         runs.push_back(end - last_edge);
     }

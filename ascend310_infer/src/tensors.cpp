@@ -24,14 +24,18 @@ std::string text(const std::vector<std::int64_t>& shape) {
 
 template <typename From, typename To>
 void copy(const TensorView& tensor, std::vector<To>& to) {
-    const auto* first = static_cast<const From*>(tensor.data);
     to.resize(elements(tensor.shape));
+    if (tensor.data == nullptr || tensor.bytes < to.size() * sizeof(From)) {
+        throw Error("the engine gave " + std::to_string(tensor.bytes) + " bytes for an output of the shape " +
+                    text(tensor.shape));
+    }
+    const auto* first = static_cast<const From*>(tensor.data);
     std::transform(first, first + to.size(), to.begin(), [](From value) { return static_cast<To>(value); });
 }
 
 [[noreturn]] void refuse_type(const char* name, const char* expected) {
     throw Error(std::string("the model's output '") + name + "' is not of type " + expected +
-                ": convert it again from a model that export.py wrote");
+                ": take one that export.py wrote, or convert that again");
 }
 
 void copy_floats(const char* name, const TensorView& tensor, std::vector<float>& to) {
@@ -69,6 +73,13 @@ std::array<std::vector<std::int64_t>, 5> output_shapes(const ModelShape& shape) 
     const std::int64_t n = shape.images;
     const std::int64_t k = shape.detections;
     return {{{n, k, 4}, {n, k}, {n, k}, {n, k}, {n, k, shape.mask_side, shape.mask_side}}};
+}
+
+void check_count(const char* what, std::size_t found, std::size_t expected) {
+    if (found != expected) {
+        throw Error("the model has " + std::to_string(found) + " " + what + ", not " + std::to_string(expected) +
+                    ": take one that export.py wrote, or convert that again");
+    }
 }
 
 void check_shape(const char* name, const std::vector<std::int64_t>& found, const std::vector<std::int64_t>& expected) {

@@ -46,6 +46,7 @@ struct TensorView {
     ElementType type = ElementType::other;
     std::vector<std::int64_t> shape;
     const void* data = nullptr;
+    std::size_t bytes = 0;  ///< behind `data`
 };
 
 constexpr std::array<const char*, 2> input_names = {"image", "image_shape"};
@@ -55,10 +56,14 @@ constexpr std::array<const char*, 5> output_names = {"boxes", "scores", "labels"
 std::array<std::vector<std::int64_t>, 2> input_shapes(const ModelShape& shape);
 std::array<std::vector<std::int64_t>, 5> output_shapes(const ModelShape& shape);
 
+/// Throws Error where a model has another number of `what` ("inputs", "outputs").
+void check_count(const char* what, std::size_t found, std::size_t expected);
+
 /// Throws Error where a model's tensor `name` has another shape than its metadata says.
 void check_shape(const char* name, const std::vector<std::int64_t>& found, const std::vector<std::int64_t>& expected);
 
-/// Copy the five outputs, in the order of `output_names`. Throws Error where a shape or type is not as agreed.
+/// Copy the five outputs, in the order of `output_names`. Throws Error where a shape, type or size is not as
+/// agreed.
 Detections copy_outputs(const std::array<TensorView, 5>& outputs, const ModelShape& shape);
 
 }  // namespace maskrcnn

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,7 +23,7 @@ struct EngineKind {
     std::string name;
     std::vector<std::string> suffixes;
     std::string how_to_get;
-    OpenEngine open;
+    std::function<std::unique_ptr<Engine>(const ModelFile&, const EngineOptions&)> open;
 };
 
 /// The kind of engine called `name`, or, for "auto", the first in this build that reads the model. Throws Error.

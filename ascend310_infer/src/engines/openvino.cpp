@@ -53,7 +53,8 @@ public:
         std::array<TensorView, 5> outputs;
         for (std::size_t i = 0; i < outputs.size(); ++i) {
             const ov::Tensor tensor = request_.get_tensor(output_names[i]);
-            outputs[i] = {element_type(tensor.get_element_type()), sides(tensor.get_shape()), tensor.data()};
+            outputs[i] = {element_type(tensor.get_element_type()), sides(tensor.get_shape()), tensor.data(),
+                          tensor.get_byte_size()};
         }
         return copy_outputs(outputs, shape_);
     }

@@ -17,8 +17,9 @@ from maskrcnn.config import Config
 from maskrcnn.data.anchors import anchor_grid
 from maskrcnn.data.batch import BatchSettings
 from maskrcnn.data.loader import PREFETCH, TrainLoader
+from maskrcnn.data.mask_crops import mask_crop
 from maskrcnn.data.sample import Sample
-from maskrcnn.data.targets import AssignSettings, label_anchors, mask_crop
+from maskrcnn.data.targets import AssignSettings, label_anchors
 from maskrcnn.data.transforms import Augmentation, fit_size, pad_image, resize_image
 from maskrcnn.errors import DataError
 

@@ -74,6 +74,16 @@ def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path, par
     assert folder.save(params, META, 1, 2).exists()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_cannot_be_resumed_from_are_not_saved(tmp_path, params, value):
+    folder = CheckpointFolder(tmp_path, keep=1)
+    first = folder.save(params, META, 1, 1)
+    params["moments.weight"][77] = value
+    with pytest.raises(CheckpointError, match=r"maskrcnn-1_2.ckpt is not saved: moments.weight is not finite"):
+        folder.save(params, META, 1, 2)
+    assert folder.newest() == first
+
+
 def test_a_folder_that_has_gone_is_named(tmp_path, params):
     folder = CheckpointFolder(tmp_path / "gone", keep=1)
     with pytest.raises(CheckpointError, match=r"save_checkpoint_path .*gone cannot be used: No such file"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,6 +93,26 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TrainingError, match=r"log_dir .*file.* cannot be written"):
         TrainLog(tmp_path / "file" / "logs")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("name", ["_loss", "_metrics"])
+def test_a_full_disk_is_named_once(tmp_path, name):
+    log = TrainLog(tmp_path)
+    with open("/dev/full", "a", buffering=1) as full:
+        setattr(log, name, full)
+        with pytest.raises(TrainingError, match="cannot write /dev/full: No space left on device"):
+            write(log, [1])
+        log.close()  # what could not be written stays in the buffer: closing must not fail with it again
+
+
+def test_a_run_knows_whether_its_checkpoint_has_been_evaluated(tmp_path):
+    log = TrainLog(tmp_path)
+    log.metrics({"global_step": 4, "bbox_ap": 0.5, "segm_ap": 0.4})
+    write(log, [5, 6, 7, 8])
+    assert not TrainLog(tmp_path, 0, (2, 4, 8)).resumed_at_evaluation
+    assert TrainLog(tmp_path, 0, (1, 4, 4)).resumed_at_evaluation
+    assert not TrainLog(tmp_path / "another", 0, (1, 4, 4)).resumed_at_evaluation
 
 
 def test_speed_leaves_out_the_steps_that_compile():

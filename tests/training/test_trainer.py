@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from tests.training.tiny import TinyLoader, TinyNet, make_batch
 
-from maskrcnn.errors import CheckpointError, TrainingError
+from maskrcnn.errors import CheckpointError, DataError, TrainingError
 from maskrcnn.training.checkpoint import load_training_state
 from maskrcnn.training.checkpoint_folder import CheckpointFolder
 from maskrcnn.training.logs import TrainLog
@@ -272,6 +272,46 @@ def test_the_best_checkpoint_is_kept(tmp_path):
     assert (meta["epoch"], meta["segm_ap"]) == (2, 0.3)
     records = [json.loads(line) for line in (tmp_path / "log" / "metrics.jsonl").read_text().splitlines()]
     assert [r["segm_ap"] for r in records if "segm_ap" in r] == [0.1, 0.3, 0.2]
+
+
+def test_an_interrupted_evaluation_is_made_up_for_once(tmp_path):
+    seen = []
+
+    def evaluate(path):
+        seen.append(path.name)
+        if len(seen) == 2:
+            raise SystemExit(143)  # a signal
+        return {"bbox_ap": 0.5, "segm_ap": 0.1 * len(seen)}
+
+    with pytest.raises(SystemExit):
+        make_trainer(tmp_path, evaluate=evaluate, eval_epochs=1, epochs=2).train()
+    for _ in range(2):  # the second time there is nothing left to do
+        trainer = make_trainer(tmp_path, evaluate=evaluate, eval_epochs=1, epochs=2)
+        trainer.resume(trainer.checkpoints.newest())
+        assert trainer.train() == 0
+    assert seen == ["maskrcnn-1_5.ckpt", "maskrcnn-2_5.ckpt", "maskrcnn-2_5.ckpt"]
+    assert trainer.checkpoints.best_meta()["best_score"] == pytest.approx(0.3)
+
+
+class VanishingLoader(TinyLoader):
+    """Its data are gone from step 3 of epoch 2 on."""
+
+    def epoch(self, epoch, start_step=0):
+        for step, batch in enumerate(super().epoch(epoch, start_step), start_step):
+            if (epoch, step) == (1, 2):
+                raise DataError("the record is gone")
+            yield batch
+
+
+def test_data_that_vanish_cost_no_step(whole, tmp_path, capsys):
+    with pytest.raises(DataError, match="the record is gone"):
+        make_trainer(tmp_path, VanishingLoader(), save_steps=100).train()
+    newest = tmp_path / "checkpoint" / "maskrcnn-2_2.ckpt"
+    assert f"continue with --resume {newest}" in capsys.readouterr().out
+    trainer = make_trainer(tmp_path)
+    trainer.resume(newest)
+    trainer.train()
+    assert_same_end(whole, tmp_path)
 
 
 def test_a_log_line_is_the_mean_since_the_last(tmp_path):

@@ -126,5 +126,8 @@ class CheckpointFolder:
 
     def _write(self, name: str, params: Mapping[str, np.ndarray], meta: Mapping) -> Path:
         self.require_space(sum(array.nbytes for array in params.values()))
+        for param, array in params.items():
+            if not np.isfinite(array).all():  # it could not be resumed from, and would drive out those that can
+                raise CheckpointError(f"{name} is not saved: {param} is not finite; earlier checkpoints are untouched")
         save_checkpoint(self.folder / name, params.items(), meta)
         return self.folder / name

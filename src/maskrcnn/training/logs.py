@@ -70,6 +70,7 @@ class TrainLog:
         except OSError as error:
             raise TrainingError(f"log_dir {self.folder} cannot be written: {error.strerror}; choose another") from error
         self._events = _event_writer(self.folder, resumed_at) if rank == 0 else None
+        self._failed = False
 
     def losses(self, epoch: int, step: int, global_step: int, losses: dict[str, float], extra: dict) -> None:
         """Log the losses at a position (all count from 1); ``extra`` figures go to metrics.jsonl only."""
@@ -88,14 +89,19 @@ class TrainLog:
     def close(self) -> None:
         """Close all files."""
         for file in (self._loss, self._metrics, self._events):
-            if file is not None:
-                file.close()
+            try:
+                if file is not None:
+                    file.close()
+            except OSError as error:  # a file that could not be written before fails again
+                if not self._failed:
+                    raise TrainingError(f"cannot write to log_dir {self.folder}: {error.strerror}") from error
 
     def _write(self, file: TextIO, line: str) -> None:
         try:
             file.write(line + "\n")
         except OSError as error:
-            raise TrainingError(f"cannot write {file.name}: {error.strerror}") from error
+            self._failed = True
+            raise TrainingError(f"cannot write {file.name}: {error.strerror}; make room, then --resume") from error
 
 
 def _event_writer(folder: Path, resumed_at: tuple[int, int, int] | None):

@@ -59,7 +59,7 @@ class Saver:
         try:
             yield
             self.save_now()
-        except (DataError, TrainingError):
+        except (DataError, TrainingError, OSError):  # the last: nothing can be printed any more
             self._rescue()
             raise
         except Exception:

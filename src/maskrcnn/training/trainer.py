@@ -23,6 +23,7 @@ from maskrcnn.training.checkpoint import load_training_state
 from maskrcnn.training.checkpoint_folder import CheckpointFolder
 from maskrcnn.training.logs import Progress, TrainLog, duration, named_losses, timed
 from maskrcnn.training.optimizer import LossScale
+from maskrcnn.training.saving import Saver
 from maskrcnn.training.schedule import LearningRate
 from maskrcnn.training.signals import StopSignals
 from maskrcnn.training.step import TrainStep
@@ -79,6 +80,7 @@ class Trainer:
         self.step, self.loader, self.learning_rate, self.plan = step, loader, learning_rate, plan
         self.identity, self.info = identity, info or {}
         self.open_log, self.checkpoints, self.evaluate = log, checkpoints, evaluate
+        self.saver = Saver(checkpoints, self.state, self.meta, plan.save_steps)
         self.loss_scale = loss_scale or LossScale()
         self.ranks = ranks or Ranks()
         self.progress = Progress()
@@ -89,8 +91,6 @@ class Trainer:
         self.global_step = 0  # steps done
         self.resumed_at: tuple[int, int, int] | None = None  # as the log counts: epoch, step in it, global step
         self.stopping = False  # all ranks stop now
-        self.saved: Path | None = None  # the checkpoint of the latest save or resume
-        self.saved_step = 0  # the global step it holds
 
     def train(self) -> int:
         """Train to the end of the plan; returns the exit code: 0, or 128 + the signal that stopped the run.
@@ -98,13 +98,18 @@ class Trainer:
         :raises TrainingError: a loss or gradient is not finite, or a log cannot be written.
         :raises CheckpointError: a checkpoint cannot be written.
         """
-        with contextlib.closing(self.open_log(self.resumed_at)) as log, StopSignals() as stop:
+        with contextlib.closing(self.open_log(self.resumed_at)) as log, StopSignals() as stop, self.saver.running():
+            if self.evaluation_missing(log):
+                with stop.at_once():
+                    self.evaluate_epoch(log)
             while self.global_step < self.last_step and not self.stopping:
                 self.train_epoch(log, stop)
-            if self.checkpoints and self.saved_step != self.global_step:
-                self.save()
         if stop.received:
-            kept = f"continue with --resume {self.saved}" if self.saved else "nothing saved (save_checkpoint is off)"
+            kept = (
+                f"continue with --resume {self.saver.newest}"
+                if self.saver.newest
+                else "nothing saved (save_checkpoint is off)"
+            )
             print(f"stopped by {stop.received.name} after step {self.global_step}; {kept}", flush=True)
         return stop.exit_code
 
@@ -124,13 +129,11 @@ class Trainer:
                     images = len(batch.image_id) * self.ranks.world
                     self.report(log, np.mean(since_line, 0), norm, rate, images)
                     since_line = []
-                if self.checkpoints and self.plan.save_steps and self.global_step % self.plan.save_steps == 0:
-                    self.save()
+                self.saver.after_step(self.global_step)
                 if self.finished or self.stopping:
                     break
-        epochs_done, inside = divmod(self.global_step, self.steps_per_epoch)
-        if not self.stopping and not inside and self.plan.eval_epochs and not epochs_done % self.plan.eval_epochs:
-            with stop.at_once():  # the epoch is saved first, so nothing can be lost
+        if not self.stopping and self.evaluation_due:
+            with stop.at_once():  # the epoch is saved first, and evaluated when the run resumes
                 self.evaluate_epoch(log)
 
     def agree_to_stop(self, stop: StopSignals) -> None:
@@ -153,6 +156,8 @@ class Trainer:
         if not np.isfinite(losses).all() or (self.loss_scale.fixed and not np.isfinite(norm)):
             ids = json.dumps(batch.image_id.tolist()).encode()
             everyone = self.ranks.gather_all(ids, "the image ids of a bad step")
+            self.saver.sound = False
+            self.saver.settle()
             raise TrainingError(self.not_finite(losses, norm, [i for part in everyone for i in json.loads(part)]))
         self.loss_scale.update(bool(np.isfinite(norm)))
         return losses, norm, rate
@@ -163,7 +168,7 @@ class Trainer:
         epoch, step = self.position()
         return (
             f"not finite at epoch {epoch} step {step}: {', '.join(bad) or f'norm of the gradients {norm}'}; "
-            f"images {', '.join(map(str, image_ids))}; newest checkpoint {self.saved or 'none'}; "
+            f"images {', '.join(map(str, image_ids))}; newest checkpoint {self.saver.newest or 'none'}; "
             f"lower base_lr, lengthen warmup_step or set clip_grad_norm"
         )
 
@@ -173,6 +178,7 @@ class Trainer:
         named, speed = named_losses(losses), self.progress.figures(images)
         state = {"lr": rate, "grad_norm": norm, "loss_scale": self.loss_scale.value}
         state.update(skipped_steps=self.loss_scale.skipped, objects_left_out=self.loader.objects_left_out)
+        state["checkpoint_wait"], self.saver.held_up = round(self.saver.held_up, 4), 0.0
         log.losses(epoch, step, self.global_step, named, {**state, **speed})
         left = duration((self.last_step - self.global_step) * speed["step_seconds"])
         print(
@@ -186,23 +192,35 @@ class Trainer:
 
     def evaluate_epoch(self, log: TrainLog) -> None:
         """Evaluate the newest checkpoint, and keep it as best.ckpt if its mask AP is the highest so far."""
-        if self.checkpoints and self.saved_step != self.global_step:
-            self.save()
-        figures = self.evaluate(self.saved)
+        self.saver.save_now()
+        figures = self.evaluate(self.saver.newest)
         if figures is None:
             return
         epoch, _ = self.position()
-        log.metrics({"epoch": epoch, "global_step": self.global_step, **figures})
         score = figures["segm_ap"] if figures["segm_ap"] >= 0 else figures["bbox_ap"]  # no masks to compare
         best = self.checkpoints.best_meta().get("best_score", -1.0)
         better = score > best
         if better:
-            self.checkpoints.save_best(dict(self.state()), {**self.meta(), **figures, "best_score": score})
+            self.saver.save_best({**figures, "best_score": score})
+        log.metrics({"epoch": epoch, "global_step": self.global_step, **figures})  # now the evaluation counts as done
         print(
             f"epoch {epoch}: bbox AP {figures['bbox_ap']:.4f}, segm AP {figures['segm_ap']:.4f} "
             + ("(best so far, kept as best.ckpt)" if better else f"(best {best:.4f})"),
             flush=True,
         )
+
+    @property
+    def evaluation_due(self) -> bool:
+        """True at the end of an epoch that the plan has evaluated."""
+        epochs_done, inside = divmod(self.global_step, self.steps_per_epoch)
+        return bool(self.plan.eval_epochs and epochs_done) and not inside and not epochs_done % self.plan.eval_epochs
+
+    def evaluation_missing(self, log: TrainLog) -> bool:
+        """True if the checkpoint that the run resumed from was to be evaluated and has not been; all ranks agree."""
+        if not self.resumed_at or not self.evaluation_due:
+            return False
+        missing = b"" if log.resumed_at_evaluation else b"missing"
+        return bool(self.ranks.broadcast(missing, "rank 0 to open its log"))
 
     @property
     def finished(self) -> bool:
@@ -237,11 +255,6 @@ class Trainer:
             "mindspore": ms.__version__,
         }
 
-    def save(self) -> None:
-        """Write a checkpoint of the current step."""
-        self.saved = self.checkpoints.save(dict(self.state()), self.meta(), *self.position())
-        self.saved_step = self.global_step
-
     def resume(self, path: Path) -> dict:
         """Continue from ``path`` exactly; returns its metadata.
 
@@ -268,9 +281,9 @@ class Trainer:
             raise CheckpointError(f"{path} has another network: this one has no parameter {extra[0]}")
         assign(parameters, arrays, path)
         self.loss_scale.restore(meta["loss_scale"])
-        self.global_step = self.saved_step = global_step
+        self.global_step = global_step
         self.resumed_at = (meta["epoch"], meta["step"], meta["global_step"])
-        self.saved = path
+        self.saver.resumed(path, global_step)
         print(f"resumed from {path}: {self.global_step} of {self.last_step} steps done", flush=True)
         return meta
 

@@ -17,8 +17,8 @@ NAMES = ["ring", "ellipse", "spare"]  # the categories of the data set, by id
 IDS = [3, 7, 40]
 
 
-def call(script: str, folder: Path, **flags) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / script), "--config_path", str(folder / "small.yaml")]
+def call(script: str, folder: Path, *arguments: str, **flags) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / script), *arguments, "--config_path", str(folder / "small.yaml")]
     command += [text for key, value in flags.items() for text in (f"--{key}", str(value))]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
@@ -85,6 +85,14 @@ def test_evaluation_of_all_three_agrees(made) -> None:
                 and max(abs(a - b) for a, b in zip(one["bbox"], two["bbox"])) <= 3e-2  # 1e-2 px of a larger canvas
                 for two in checkpoint["bbox"]
             ), one
+
+
+def test_predict_with_a_model(made) -> None:
+    done = call("predict.py", made, "images", model="out/net.onnx", predict_output="predictions")
+    assert done.returncode == 0, done.stderr
+    images = json.loads((made / "predictions" / "predictions.json").read_text())["images"]
+    found = {(d["class"], d["category_id"]) for image in images for d in image["detections"]}
+    assert len(images) == 7 and found and found <= set(zip(NAMES, IDS))
 
 
 def test_errors_are_one_line(made, tmp_path) -> None:

@@ -12,6 +12,8 @@ from maskrcnn.evaluation.detector import Detector
 from maskrcnn.evaluation.results import Detections
 from maskrcnn.export.fold import fold_norms
 from maskrcnn.export.onnx_network import onnx_model
+from maskrcnn.models.mask_rcnn import DetectionSettings, RoISettings
+from maskrcnn.models.rpn import ProposalSettings
 
 HEIGHT, WIDTH = 128, 192
 
@@ -105,3 +107,13 @@ def test_shapes_are_fixed(pair) -> None:
 def test_file_is_the_weights(pair) -> None:
     weights = sum(parameter.asnumpy().nbytes for parameter in pair.network.get_parameters())
     assert pair.model.ByteSize() <= 1.05 * weights
+
+
+def test_no_setting_is_left_out() -> None:
+    """A new setting of the network must find its way into the ONNX graph: then add it here."""
+    assert set(vars(RoISettings())) == {
+        "box_size", "mask_size", "sampling", "aligned", "strides", "finest_scale", "positive_iou", "negative_iou",
+        "crowd_ioa", "num_positive", "num_total", "num_mask", "mask_target_size", "soft_masks",
+    }  # fmt: skip
+    assert set(vars(DetectionSettings())) == {"score_thr", "iou_thr", "nms_pre", "max_per_img"}
+    assert set(vars(ProposalSettings(1, 1, 1, 0.5, 0.0))) == {"nms_pre", "nms_post", "max_num", "nms_thr", "min_size"}

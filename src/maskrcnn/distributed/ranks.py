@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
+import math
 import os
+import signal
 import socket
 import sys
 import threading
@@ -15,10 +18,14 @@ import numpy as np
 from maskrcnn.errors import DistributedError
 
 CHUNK = 2**20  # int32 words sent at once: 4 MiB, so that gathering needs little memory
+MARGIN = 60  # seconds by which our own time limit, whose message is clear, comes before MindSpore's
+GONE = 10  # seconds without a sign of life after which a process on another host counts as dead
+PR_SET_PDEATHSIG = 1
 EXIT_LOST = 3  # of a process whose peers did not come in time
 DEVICES = "MASKRCNN_DEVICES"  # set by the launcher: the device of each local process, in the order of their ranks
-ROLE = "MS_ROLE"  # set by msrun, as are the next three
-RANK, WORLD = "RANK_ID", "RANK_SIZE"
+LAUNCHER = "MASKRCNN_LAUNCHER"  # also by the launcher: its process id
+ROLE = "MS_ROLE"  # set by msrun, as are the next two
+RANK, LOCAL_RANK = "RANK_ID", "DEVICE_ID"  # msrun numbers the devices of a host
 SCHEDULER = "MS_SCHED"
 
 
@@ -31,7 +38,7 @@ def local_device(default: int) -> int:
     """The device of this process: named by the launcher or msrun, ``default`` in a process of its own."""
     if ROLE not in os.environ:
         return default
-    local_rank = int(os.environ.get("DEVICE_ID", "0"))  # msrun counts the processes of a host here
+    local_rank = int(os.environ.get(LOCAL_RANK, "0"))
     devices = os.environ.get(DEVICES)
     return int(devices.split(",")[local_rank]) if devices else local_rank
 
@@ -55,8 +62,10 @@ class Ranks:
         """
         if ROLE not in os.environ:
             return cls()
-        from mindspore import communication
+        from mindspore import communication, context
 
+        set_time_limits(context.get_context("device_target"), timeout)
+        stop_with_launcher()
         try:
             communication.init()
             if is_scheduler():
@@ -154,6 +163,25 @@ class Ranks:
             flush=True,
         )
         os._exit(EXIT_LOST)
+
+
+def set_time_limits(target: str, timeout: float) -> None:
+    """How long MindSpore and HCCL wait for a process that is late, and for one that is gone, unless the user has said.
+
+    On a CPU MindSpore has one limit for both, so it must be the longer one; processes of this host that are gone are
+    the launcher's matter. HCCL accepts 120 to 7200 s to connect and up to 17340 s for an operation.
+    """
+    late = math.ceil(timeout) + MARGIN
+    os.environ.setdefault("MS_NODE_TIMEOUT", str(late if target == "CPU" else GONE))
+    if target == "Ascend":
+        os.environ.setdefault("HCCL_CONNECT_TIMEOUT", str(min(max(late, 120), 7200)))
+        os.environ.setdefault("HCCL_EXEC_TIMEOUT", str(min(late, 17340)))
+
+
+def stop_with_launcher() -> None:
+    """Have this process save and stop if the launcher is killed, as if it had passed on a signal."""
+    if not is_scheduler() and os.environ.get(LAUNCHER) == str(os.getppid()):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def first_line(error: BaseException) -> str:

@@ -1,0 +1,273 @@
+"""One job: msrun starts its processes, this watches them, and ends all of them when one of them ends badly."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from maskrcnn.distributed.ranks import DEVICES, LAUNCHER, RANK, ROLE, SCHEDULER
+from maskrcnn.errors import DistributedError
+
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of a run that has saved and stopped on a signal
+GRACE = 5.0  # seconds for the others to end by themselves after one has failed: a checkpoint may be half written
+POLL = 0.1
+TAIL = 2**16  # bytes at the end of a log in which an error is looked for
+PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is started: ``local`` of ``world`` processes here, from rank ``node_rank * local`` on."""
+
+    command: Sequence[str]  # a Python script and its arguments
+    world: int
+    local: int
+    node_rank: int
+    master_addr: str
+    master_port: int
+    log_dir: Path
+    start_timeout: int = 600
+    bind_core: str = "false"
+    devices: Sequence[int] = ()  # of the local processes; empty: 0, 1, ...
+    rank_table: Path | None = None
+
+    @property
+    def first_rank(self) -> int:
+        """The lowest rank on this host."""
+        return self.node_rank * self.local
+
+    def log(self, rank: int | None) -> Path:
+        """Where msrun puts the output of a rank, or of the scheduler (None)."""
+        return self.log_dir / ("scheduler.log" if rank is None else f"worker_{rank}.log")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a job ended: exit code, 0 if well, and the line that says why if not."""
+
+    code: int
+    reason: str = ""
+    may_restart: bool = False
+
+
+@dataclass
+class Job:
+    """The processes of one start of a plan on this host."""
+
+    plan: Plan
+    ranks: dict[int, int | None] = field(default_factory=dict)  # of the processes that live, by id; None: the scheduler
+    stop_signal: int = 0  # received by the launcher
+    shown: int = 0  # bytes of the first rank's log that have been shown
+
+    def run(self) -> Ending:
+        """Start everything and return when nothing of it is left."""
+        _adopt_orphans()
+        try:
+            self.start()
+            return self.watch()
+        finally:
+            self.kill()
+
+    def start(self) -> None:
+        """Have msrun start the processes. Raises DistributedError."""
+        plan = self.plan
+        plan.log_dir.mkdir(parents=True, exist_ok=True)
+        options = {
+            "worker_num": plan.world,
+            "local_worker_num": plan.local,
+            "node_rank": plan.node_rank,
+            "master_addr": plan.master_addr,
+            "master_port": plan.master_port,
+            "log_dir": plan.log_dir,
+            "cluster_time_out": plan.start_timeout,
+            "bind_core": plan.bind_core,
+            "join": False,
+        }
+        if plan.rank_table:
+            options["rank_table_file"] = plan.rank_table
+        output = plan.log_dir / "msrun.log"
+        command = [sys.executable, "-m", "mindspore.parallel.cluster.run"]
+        command += [f"--{key}={value}" for key, value in options.items()]
+        with open(output, "w", encoding="utf-8") as log:
+            msrun = subprocess.Popen(
+                [*command, python_name(), *plan.command],
+                env=environment(plan),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the launcher, which lets the processes save
+            )
+            # Looked at all the time, since a process that ends can no longer be asked for its rank.
+            while (code := msrun.poll()) is None:
+                self.find_processes(msrun.pid)
+                time.sleep(POLL / 10)
+        self.find_processes(os.getpid())  # which they have become children of
+        if code:
+            raise DistributedError(f"msrun failed with exit code {code}: {last_error(output)} (log: {output})")
+
+    def find_processes(self, parent: int) -> None:
+        """Take note of the ranks of the processes that msrun has started so far, children of ``parent``."""
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(parent).children():
+                with contextlib.suppress(psutil.Error):
+                    variables = {} if process.pid in self.ranks else process.environ()
+                    if ROLE in variables:
+                        is_worker = variables[ROLE] != SCHEDULER
+                        self.ranks[process.pid] = int(variables[RANK]) if is_worker else None
+
+    def watch(self) -> Ending:
+        """Wait for the processes; the first that ends badly decides, and the others get ``GRACE`` seconds."""
+        ending, deadline, workers = None, None, self.plan.local
+        told = 0
+        while workers and (deadline is None or time.monotonic() < deadline):
+            self.show_log()
+            if self.stop_signal and not told:
+                told = self.stop_signal
+                self.signal_workers(signal.SIGTERM)
+            pid, status = os.waitpid(-1, os.WNOHANG) if _has_children() else (0, 0)
+            if pid == 0:
+                if not _has_children():
+                    break
+                time.sleep(POLL)
+                continue
+            if pid not in self.ranks:
+                continue  # something that a worker had started
+            code, rank = os.waitstatus_to_exitcode(status), self.ranks.pop(pid)
+            workers -= rank is not None
+            if code and ending is None:
+                ending = self.judge(rank, code)
+                # Those that stop on a signal do so together, after their last checkpoint.
+                deadline = None if code in STOPPED else time.monotonic() + GRACE
+        self.show_log()
+        if ending is None and workers:
+            ending = Ending(1, f"{workers} processes of the job are gone (logs: {self.plan.log_dir})", may_restart=True)
+        if ending is None:
+            self.wait_for_scheduler()
+        return ending or Ending(0)
+
+    def judge(self, rank: int | None, code: int) -> Ending:
+        """What the end of ``rank`` (None: the scheduler) with a return code other than 0 means for the job."""
+        if self.stop_signal or code in STOPPED:
+            return Ending(128 + self.stop_signal if self.stop_signal else code)
+        log = self.plan.log(rank)
+        who = "the scheduler" if rank is None else f"rank {rank}"
+        if code < 0:
+            cause = f"was killed by {signal.Signals(-code).name}"
+        else:
+            cause = f"ended with exit code {code}: {last_error(log)}"
+        user_error = code == 2  # of a configuration, of data, of a loss: it would only come again
+        line = f"{who} on {socket.gethostname()} {cause} (log: {log})"
+        return Ending(code if code > 0 else 128 - code, line, may_restart=not user_error)
+
+    def wait_for_scheduler(self) -> None:
+        """After the workers the scheduler ends by itself, within seconds."""
+        deadline = time.monotonic() + GRACE
+        while self.ranks and time.monotonic() < deadline and _has_children():
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+            self.ranks.pop(pid, None)
+            time.sleep(POLL)
+
+    def signal_workers(self, number: int) -> None:
+        """Send a signal to every worker."""
+        for pid, rank in self.ranks.items():
+            if rank is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+    def kill(self) -> None:
+        """End what is left, with the processes that it has started in turn."""
+        left = [psutil.Process(pid) for pid in self.ranks if psutil.pid_exists(pid)]
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                for child in process.children(recursive=True):
+                    with contextlib.suppress(psutil.Error):
+                        child.kill()
+                process.kill()
+        psutil.wait_procs(left, timeout=GRACE)
+        self.ranks.clear()
+        while _has_children() and os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+    def show_log(self) -> None:
+        """Pass on what the first rank of this host has written since."""
+        with contextlib.suppress(FileNotFoundError), open(self.plan.log(self.plan.first_rank), "rb") as file:
+            file.seek(self.shown)
+            new = file.read()
+            self.shown += len(new)
+            sys.stdout.write(new.decode("utf-8", "replace"))
+            sys.stdout.flush()
+
+
+def environment(plan: Plan) -> dict[str, str]:
+    """The environment of msrun: this Python first in PATH, since it calls Python by name, and the devices."""
+    variables = {**os.environ, LAUNCHER: str(os.getpid())}
+    variables["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+    variables.setdefault("GLOG_v", "3")
+    if plan.devices:
+        variables[DEVICES] = ",".join(map(str, plan.devices))
+    return variables
+
+
+def python_name() -> str:
+    """The name under which msrun finds this Python: it knows ``python`` and ``python3`` only."""
+    folder = str(Path(sys.executable).parent)
+    for name in ("python", "python3"):
+        found = shutil.which(name, path=folder)
+        if found and os.path.samefile(found, sys.executable):
+            return name
+    raise DistributedError(f"msrun needs a 'python' or 'python3' beside {sys.executable}: use a virtual environment")
+
+
+def check_port(address: str, port: int) -> None:
+    """Raise DistributedError if the scheduler could not listen there."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        raise DistributedError(
+            f"port {port} of {address} cannot be used ({error.strerror}): choose another with --master_port"
+        ) from error
+
+
+def last_error(log: Path) -> str:
+    """The last line of a log that looks like the reason of an end: ours, Python's, or else whatever came last."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(os.fstat(file.fileno()).st_size - TAIL, 0))
+            lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    except FileNotFoundError:
+        return "it wrote nothing"
+    for line in reversed(lines):
+        if line.startswith("error: "):
+            return line.removeprefix("error: ")
+    for line in reversed(lines):
+        if line.split(":")[0].endswith(("Error", "Exception", "Interrupt")):
+            return line
+    return lines[-1] if lines else "it wrote nothing"
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of what msrun leaves behind, so that every exit code arrives here, at once."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise DistributedError(f"this system cannot watch processes: {os.strerror(ctypes.get_errno())}")
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True

@@ -56,6 +56,21 @@ parse_arguments() {
     done
 }
 
+# training_settings PRETRAINED_CKPT DATA_PATH: the flags of train.py that they and OUTPUT mean, as SETTINGS; '' is none.
+# shellcheck disable=SC2034 # read by the scripts that source this
+training_settings() {
+    SETTINGS=(--save_checkpoint_path "$OUTPUT/checkpoint" --log_dir "$OUTPUT")
+    if [[ -n "$1" ]]; then
+        [[ ! -d "$1" ]] || fail "PRETRAINED_CKPT '$1' is a folder; to train on it from scratch, put '' before it"
+        need_file PRETRAINED_CKPT "$1"
+        SETTINGS+=(--pre_trained "$1")
+    fi
+    if [[ -n "$2" ]]; then
+        need_folder DATA_PATH "$2"
+        SETTINGS+=(--coco_root "$2")
+    fi
+}
+
 has_mindspore() { # PYTHON
     "$1" -c 'import sys
 from importlib.metadata import PackageNotFoundError, version

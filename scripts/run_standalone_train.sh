@@ -17,22 +17,9 @@ OUTPUT="$SCRIPTS/train"
 parse_arguments "$USAGE" "$@"
 ((${#ARGUMENTS[@]} <= 2)) ||
     fail "expected at most PRETRAINED_CKPT and DATA_PATH, got ${#ARGUMENTS[@]} arguments; see --help"
-checkpoint="${ARGUMENTS[0]:-}"
-data="${ARGUMENTS[1]:-}"
-
-settings=(--save_checkpoint_path "$OUTPUT/checkpoint" --log_dir "$OUTPUT")
+training_settings "${ARGUMENTS[0]:-}" "${ARGUMENTS[1]:-}"
 if compgen -G '/dev/davinci[0-9]*' >/dev/null; then
-    settings+=(--device_target Ascend)
-fi
-if [[ -n "$checkpoint" ]]; then
-    [[ ! -d "$checkpoint" ]] ||
-        fail "PRETRAINED_CKPT '$checkpoint' is a folder; to train on it from scratch, put '' before it"
-    need_file PRETRAINED_CKPT "$checkpoint"
-    settings+=(--pre_trained "$checkpoint")
-fi
-if [[ -n "$data" ]]; then
-    need_folder DATA_PATH "$data"
-    settings+=(--coco_root "$data")
+    SETTINGS+=(--device_target Ascend)
 fi
 need_python
-run_logged "$OUTPUT/log.txt" "$PYTHON" "$ROOT/train.py" "${settings[@]}" "${FLAGS[@]}"
+run_logged "$OUTPUT/log.txt" "$PYTHON" "$ROOT/train.py" "${SETTINGS[@]}" "${FLAGS[@]}"

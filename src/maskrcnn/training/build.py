@@ -156,12 +156,14 @@ def check_folders(cfg: Config, checkpoints: CheckpointFolder | None, rank: int =
         path = getattr(cfg, key)
         if path and path != "auto" and rank == 0 and not Path(path).is_file():
             raise CheckpointError(f"{key} {path} does not exist")
-    try:
-        Path(cfg.log_dir).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"log_dir {cfg.log_dir} cannot be made: {error.strerror}; choose another") from error
-    if not os.access(cfg.log_dir, os.W_OK):
-        raise TrainingError(f"log_dir {cfg.log_dir} cannot be written; choose another")
+    for key in ("log_dir", "eval_output") if cfg.eval_interval_epochs else ("log_dir",):
+        folder = Path(getattr(cfg, key))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(f"{key} {folder} cannot be made: {error.strerror}; choose another") from error
+        if not os.access(folder, os.W_OK):
+            raise TrainingError(f"{key} {folder} cannot be written; choose another")
     if checkpoints:
         checkpoints.prepare()
         if checkpoints.listed() and not cfg.resume:

@@ -29,6 +29,11 @@ RANK, LOCAL_RANK = "RANK_ID", "DEVICE_ID"  # msrun numbers the devices of a host
 SCHEDULER = "MS_SCHED"
 
 
+def started_by_msrun() -> bool:
+    """True in the processes of a job, false in one that was started by itself."""
+    return ROLE in os.environ
+
+
 def is_scheduler() -> bool:
     """True in the process that msrun starts to bring the others together; it does no work of its own."""
     return os.environ.get(ROLE) == SCHEDULER
@@ -36,7 +41,7 @@ def is_scheduler() -> bool:
 
 def local_device(default: int) -> int:
     """The device of this process: named by the launcher or msrun, ``default`` in a process of its own."""
-    if ROLE not in os.environ:
+    if not started_by_msrun():
         return default
     local_rank = int(os.environ.get(LOCAL_RANK, "0"))
     devices = os.environ.get(DEVICES)
@@ -60,7 +65,7 @@ class Ranks:
 
         Raises DistributedError where msrun's other processes cannot be reached.
         """
-        if ROLE not in os.environ:
+        if not started_by_msrun():
             return cls()
         from mindspore import communication, context
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from maskrcnn.data.classes import ClassList
+from maskrcnn.distributed.ranks import Ranks
 from maskrcnn.errors import CheckpointError, EvaluationError
 from maskrcnn.evaluation.coco_metrics import KINDS, Metrics, compute_metrics
 from maskrcnn.evaluation.ground_truth import GroundTruth, load_ground_truth
@@ -18,6 +19,7 @@ from maskrcnn.evaluation.images import ImageSource, Skipped, load_batches, read_
 from maskrcnn.evaluation.inference import DetectorFunction, ImageResult, Speed, detect_images
 from maskrcnn.evaluation.report import class_table, coco_table, skipped_report, speed_report
 from maskrcnn.evaluation.results import write_json
+from maskrcnn.evaluation.sharing import share_of, together
 from maskrcnn.evaluation.visualize import (
     draw_objects,
     objects_from_annotations,
@@ -107,14 +109,16 @@ def evaluate(
     pictures: int = 0,
     picture_score: float = 0.5,
     progress: bool = True,
-) -> EvaluationResult:
+    ranks: Ranks | None = None,
+) -> EvaluationResult | None:
     """Run ``detector`` over the images of a COCO-format data set and judge what it finds.
 
     ``detector(image uint8 [N, H, W, 3], image_shape float32 [N, 2])`` returns Detections with labels in the
     order of ``class_names``; an empty list takes the annotation file's categories by id. ``max_images`` 0
     means all. Without ``both_canvases`` upright images are fitted into the lying canvas. With ``output_dir``
     bbox.json, segm.json, metrics.json and ``pictures`` pictures are written there. The objects of an image that
-    cannot be read count as missed, and the image is reported; ``strict`` stops instead.
+    cannot be read count as missed, and the image is reported; ``strict`` stops instead. Several ``ranks`` share the
+    images, each with its own detector; the result is that of one, and given to rank 0 only.
 
     Raises DataError and EvaluationError.
     """
@@ -122,10 +126,12 @@ def evaluate(
     classes = ClassList.from_categories(truth.categories, class_names, str(truth.path))
     images = truth.images[: max_images or None]
     sources = image_sources(images, Path(image_dir))
+    ranks = ranks or Ranks()
+    own = share_of(sources, ranks)
     skipped: list[Skipped] = []
     speed = Speed()
     batches = load_batches(
-        sources,
+        own,
         img_height=img_height,
         img_width=img_width,
         keep_ratio=keep_ratio,
@@ -144,15 +150,17 @@ def evaluate(
         workers=workers,
         speed=speed,
     )
-    progress_bar = tqdm(results, total=len(sources), desc="evaluate", unit="image", disable=not progress)
-    found = {result.source.image_id: result for result in progress_bar}
-    if not found:
+    progress_bar = tqdm(results, total=len(own), desc="evaluate", unit="image", disable=not progress or ranks.rank > 0)
+    merged = together(sources, progress_bar, skipped, speed, ranks)
+    if merged is None:
+        return None
+    in_order, skipped, speed = merged
+    if not in_order:
         raise EvaluationError(
             f"none of the {len(sources)} images in {image_dir} could be read; the first: "
             f"{skipped[0].path}: {skipped[0].reason}"
         )
 
-    in_order = [found[source.image_id] for source in sources if source.image_id in found]
     records = {
         "bbox": [record for result in in_order for record in result.bbox],
         "segm": [record for result in in_order for record in result.segm],
@@ -172,7 +180,8 @@ def evaluate_from_config(
     classes: ClassList,
     truth: GroundTruth | None = None,
     both_canvases: bool = True,
-) -> EvaluationResult:
+    ranks: Ranks | None = None,
+) -> EvaluationResult | None:
     """``evaluate`` with the settings of a run, on the data that ``evaluation_files`` names.
 
     ``classes`` are those of the run; their category ids are looked up in the annotation file by name.
@@ -197,6 +206,7 @@ def evaluate_from_config(
         output_dir=cfg.eval_output,
         pictures=cfg.eval_pictures,
         picture_score=cfg.picture_score_thr,
+        ranks=ranks,
     )
 
 

@@ -56,6 +56,16 @@ class Speed:
             self.first_seconds += seconds
             self.first_batches += 1
 
+    @classmethod
+    def of_ranks(cls, speeds: Sequence[Speed]) -> Speed:
+        """What ranks that worked at the same time took together; the wall time is that of the slowest."""
+        total = cls()
+        for name in ("network_seconds", "network_images", "postprocess_seconds", "postprocess_images"):
+            setattr(total, name, sum(getattr(speed, name) for speed in speeds))
+        for name in ("first_seconds", "first_batches", "wall_seconds"):
+            setattr(total, name, max(getattr(speed, name) for speed in speeds))
+        return total
+
     def to_dict(self) -> dict[str, float | int | None]:
         """Figures for metrics.json; None where nothing was measured."""
 

@@ -19,6 +19,7 @@ from maskrcnn.data.classes import ClassList
 from maskrcnn.data.loader import TrainLoader
 from maskrcnn.data.record_info import RecordInfo, read_info
 from maskrcnn.device import set_device
+from maskrcnn.distributed.parameters import share_parameters
 from maskrcnn.distributed.ranks import Ranks
 from maskrcnn.errors import CheckpointError, ConfigError, TrainingError
 from maskrcnn.models.mask_rcnn import MaskRCNN
@@ -77,7 +78,7 @@ def build_trainer(
         log=lambda resumed_at: TrainLog(cfg.log_dir, ranks.rank, resumed_at),
         loss_scale=loss_scale,
         checkpoints=checkpoints,
-        evaluate=evaluation(cfg, classes) if cfg.eval_interval_epochs else None,
+        evaluate=evaluation(cfg, classes, ranks) if cfg.eval_interval_epochs else None,
         info={"config": cfg.to_dict(), "category_ids": list(classes.category_ids)},
         ranks=ranks,
     )
@@ -174,8 +175,8 @@ def check_folders(cfg: Config, checkpoints: CheckpointFolder | None, rank: int =
             )
 
 
-def evaluation(cfg: Config, classes: ClassList) -> Callable[[Path], dict[str, float]]:
-    """A function from a checkpoint to its figures on the evaluation data, which is read once."""
+def evaluation(cfg: Config, classes: ClassList, ranks: Ranks) -> Callable[[Path | None], dict[str, float] | None]:
+    """A function from a checkpoint to its figures on the evaluation data, which is read once; None off rank 0."""
     from maskrcnn.evaluation.detector import Detector
     from maskrcnn.evaluation.evaluator import evaluate_from_config, evaluation_files
     from maskrcnn.evaluation.ground_truth import load_ground_truth
@@ -183,11 +184,14 @@ def evaluation(cfg: Config, classes: ClassList) -> Callable[[Path], dict[str, fl
     truth = load_ground_truth(evaluation_files(cfg)[0])
     detectors = []  # made at the first evaluation, then reused: it is compiled only once
 
-    def evaluate(checkpoint: Path) -> dict[str, float]:
+    def evaluate(checkpoint: Path | None) -> dict[str, float] | None:
         if not detectors:
             detectors.append(Detector.from_config(cfg, len(classes) + 1))
-        detectors[0].load(checkpoint)
-        return evaluate_from_config(cfg, detectors[0], classes, truth).summary()
+        if ranks.rank == 0:  # the others may lie on hosts that do not have the file
+            detectors[0].load(checkpoint)
+        share_parameters(detectors[0].network.get_parameters(), ranks)
+        result = evaluate_from_config(cfg, detectors[0], classes, truth, ranks=ranks)
+        return result and result.summary()
 
     return evaluate
 

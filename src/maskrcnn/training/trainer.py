@@ -16,6 +16,7 @@ import numpy as np
 from mindspore import Parameter, Tensor
 
 from maskrcnn import __version__
+from maskrcnn.distributed.parameters import share_parameters
 from maskrcnn.distributed.ranks import Ranks
 from maskrcnn.errors import CheckpointError, TrainingError
 from maskrcnn.models.mask_rcnn import LOSS_NAMES
@@ -294,14 +295,7 @@ class Trainer:
         keys = ("global_step", "resumed_at")
         meta = {"loss_scale": self.loss_scale.state(), **{key: getattr(self, key) for key in keys}}
         meta = json.loads(self.ranks.broadcast(json.dumps(meta).encode(), "rank 0 to load its checkpoint"))
-        arrays = b"".join(array.tobytes() for _, array in self.state()) if self.ranks.rank == 0 else b""
-        arrays = self.ranks.broadcast(arrays, "the weights of rank 0")
-        start = 0
-        for parameter in self.parameters():
-            kind = np.dtype(ms.dtype_to_nptype(parameter.dtype))
-            array = np.frombuffer(arrays, kind, parameter.size, start).reshape(parameter.shape)
-            parameter.set_data(Tensor(array))
-            start += array.nbytes
+        share_parameters(self.parameters(), self.ranks)
         self.loss_scale.restore(meta["loss_scale"])
         self.global_step = meta["global_step"]
         self.resumed_at = meta["resumed_at"]

@@ -54,16 +54,16 @@ class BatchSettings:
 
     max_objects: G, the most objects of an image that the network sees.
     crop_size: C, cells along a side of a mask crop.
-    pixel_crops: cut masks out of the canvas pixel by pixel instead of in the frame of their box.
     roi_keys: R + G, random numbers an image for the sampling of regions of interest.
+    pixel_crops: cut masks out of the canvas pixel by pixel instead of in the frame of their box.
     """
 
     max_objects: int = 128
     crop_size: int = 112
-    pixel_crops: bool = False
     roi_keys: int = 2128
     augmentation: Augmentation = field(default_factory=Augmentation)
     assign: AssignSettings = field(default_factory=AssignSettings)
+    pixel_crops: bool = False
 
 
 def empty_batch(size: int, canvas: tuple[int, int], settings: BatchSettings) -> Batch:

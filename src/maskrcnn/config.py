@@ -201,6 +201,7 @@ class Config:
     eval_images: int = _key(0, "evaluate only so many images; 0 = all", least=0)
     picture_score_thr: float = _key(0.5, "lowest score drawn in pictures", least=0, most=1)
     predict_output: str = _key("predictions", "folder of the pictures and JSON of predict.py")
+    predict_exif: bool = _key(True, "turn photographs as their EXIF orientation says in predict.py")
     # Export
     ckpt_file: str = _key("", "checkpoint to export")
     file_name: str = _key("maskrcnn", "path of the exported model, without its suffix")

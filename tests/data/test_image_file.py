@@ -41,6 +41,7 @@ def test_exif_orientation_is_seen_but_not_applied(orientation):
     data = with_exif_orientation(photo(40, 64), orientation)
     assert image_size(data) == (40, 64)
     assert decode_image(data).shape == (40, 64, 3)
+    assert decode_image(data, apply_exif=True).shape == ((64, 40, 3) if orientation >= 5 else (40, 64, 3))
     assert is_rotated_by_exif(data) == (orientation >= 5)
 
 

@@ -11,6 +11,7 @@ from maskrcnn.config import Config
 from maskrcnn.errors import CheckpointError, ConfigError, DataError, EvaluationError
 from maskrcnn.evaluation.commands import eval_main, postprocess_main, predict_main
 from maskrcnn.evaluation.evaluator import evaluate, evaluation_files
+from maskrcnn.evaluation.inference import InferenceSettings
 
 SMALL = {"img_height": 128, "img_width": 192}
 
@@ -19,7 +20,7 @@ def test_postprocess_repeats_the_figures_of_the_evaluation(tmp_path, capsys) -> 
     ann_file = draw_data_set(tmp_path)
     oracle = Oracle(json.loads(ann_file.read_text()), tmp_path / "images", **SMALL)
     out = tmp_path / "out"
-    result = evaluate(oracle, ann_file, tmp_path / "images", output_dir=out, progress=False, **SMALL)
+    result = evaluate(oracle, ann_file, tmp_path / "images", InferenceSettings(**SMALL), output_dir=out, progress=False)
     files = [str(out / "bbox.json"), str(out / "segm.json")]
     flags = ["--ann_file", str(ann_file), "--coco_classes", "[]", "--log_dir", str(tmp_path / "logs")]
     postprocess_main([*files, *flags], defaults=None)

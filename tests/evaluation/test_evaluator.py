@@ -14,8 +14,13 @@ from tests.evaluation.oracle import Oracle, draw_data_set, nothing
 from maskrcnn.data.classes import ClassList
 from maskrcnn.errors import CheckpointError, DataError, EvaluationError
 from maskrcnn.evaluation.evaluator import check_checkpoint_classes, evaluate
+from maskrcnn.evaluation.inference import InferenceSettings
 
 SMALL = {"img_height": 128, "img_width": 192}
+
+
+def settings(**others) -> InferenceSettings:
+    return InferenceSettings(**SMALL, **others)
 
 
 @pytest.fixture
@@ -28,7 +33,7 @@ def test_ground_truth_fed_back_on_photographs(coco_tiny) -> None:
     ann_file = coco_tiny / "annotations" / "instances_val2017.json"
     geometry = {"img_height": 192, "img_width": 320}
     oracle = Oracle(json.loads(ann_file.read_text()), coco_tiny / "val2017", **geometry)
-    result = evaluate(oracle, ann_file, coco_tiny / "val2017", progress=False, **geometry)
+    result = evaluate(oracle, ann_file, coco_tiny / "val2017", InferenceSettings(**geometry), progress=False)
     assert result.images == 80 and not result.skipped
     assert result.figure("bbox") >= 0.9995
     assert result.figure("segm") >= 0.985
@@ -39,7 +44,7 @@ def test_ground_truth_fed_back_on_photographs(coco_tiny) -> None:
 def test_all_images_are_judged_whatever_the_batch(shapes, batch_size: int) -> None:
     ann_file, folder, content = shapes
     oracle = Oracle(content, folder, ["ring", "ellipse"], **SMALL)
-    result = evaluate(oracle, ann_file, folder, ["ring", "ellipse"], batch_size=batch_size, progress=False, **SMALL)
+    result = evaluate(oracle, ann_file, folder, settings(batch_size=batch_size), ["ring", "ellipse"], progress=False)
     assert result.images == len(content["images"]) == 7
     assert {shape[0] for shape in oracle.batches} == {batch_size}
     assert {shape[1:3] for shape in oracle.batches} == {(128, 192), (192, 128)}
@@ -56,7 +61,7 @@ def test_files_hold_what_was_judged(shapes, tmp_path) -> None:
     ann_file, folder, content = shapes
     out = tmp_path / "out"
     oracle = Oracle(content, folder, **SMALL)
-    result = evaluate(oracle, ann_file, folder, output_dir=out, pictures=3, progress=False, **SMALL)
+    result = evaluate(oracle, ann_file, folder, settings(), output_dir=out, pictures=3, progress=False)
     assert json.loads((out / "bbox.json").read_text()) == result.bbox
     figures = json.loads((out / "metrics.json").read_text())
     assert figures["images"] == 7 and figures["skipped"] == []
@@ -88,7 +93,7 @@ def test_files_hold_what_was_judged(shapes, tmp_path) -> None:
 
 def test_nothing_found_is_an_ordinary_result(shapes, tmp_path) -> None:
     ann_file, folder, _ = shapes
-    result = evaluate(nothing, ann_file, folder, output_dir=tmp_path / "out", pictures=1, progress=False, **SMALL)
+    result = evaluate(nothing, ann_file, folder, settings(), output_dir=tmp_path / "out", pictures=1, progress=False)
     assert result.figure("bbox") == result.figure("segm") == 0
     assert json.loads((tmp_path / "out" / "segm.json").read_text()) == []
     assert result.summary() == {"bbox_ap": 0, "bbox_ap50": 0, "segm_ap": 0, "segm_ap50": 0}
@@ -100,24 +105,24 @@ def test_images_that_cannot_be_read_are_reported_and_their_objects_missed(shapes
     (folder / "picture_1.png").unlink()
     (folder / "picture_2.png").write_bytes(b"no image")
     cv2.imwrite(str(folder / "picture_4.png"), np.zeros((50, 60, 3), np.uint8))
-    result = evaluate(oracle, ann_file, folder, progress=False, **SMALL)
+    result = evaluate(oracle, ann_file, folder, settings(), progress=False)
     assert result.images == 4
     assert [s.path.name for s in result.skipped] == ["picture_1.png", "picture_2.png", "picture_4.png"]
     assert "missing" in result.skipped[0].reason and "60x50" in result.skipped[2].reason
     assert "3 images left out" in result.report() and "picture_2.png" in result.report()
     assert result.figure("bbox", "AR100") < 0.9
     with pytest.raises(DataError, match=r"picture_1\.png"):
-        evaluate(oracle, ann_file, folder, strict=True, progress=False, **SMALL)
+        evaluate(oracle, ann_file, folder, settings(strict=True), progress=False)
     for file in folder.iterdir():
         file.unlink()
     with pytest.raises(EvaluationError, match="none of the 7 images"):
-        evaluate(oracle, ann_file, folder, progress=False, **SMALL)
+        evaluate(oracle, ann_file, folder, settings(), progress=False)
 
 
 def test_only_the_first_images(shapes) -> None:
     ann_file, folder, content = shapes
     oracle = Oracle(content, folder, **SMALL)
-    result = evaluate(oracle, ann_file, folder, max_images=2, progress=False, **SMALL)
+    result = evaluate(oracle, ann_file, folder, settings(), max_images=2, progress=False)
     assert result.images == 2 and result.figure("bbox") >= 0.9995
 
 
@@ -128,7 +133,7 @@ def test_data_without_masks_is_judged_by_boxes(shapes, tmp_path) -> None:
         del annotation["segmentation"]
     boxes_only = tmp_path / "boxes.json"
     boxes_only.write_text(json.dumps(content))
-    result = evaluate(oracle, boxes_only, folder, output_dir=tmp_path / "out", pictures=1, progress=False, **SMALL)
+    result = evaluate(oracle, boxes_only, folder, settings(), output_dir=tmp_path / "out", pictures=1, progress=False)
     assert list(result.metrics) == ["bbox"] and result.summary()["segm_ap"] == -1
     assert "segm" not in result.report()
 
@@ -143,7 +148,7 @@ def test_a_failing_network_stops_the_evaluation(shapes) -> None:
         return found
 
     with pytest.raises(EvaluationError, match="not finite"):
-        evaluate(broken, ann_file, folder, progress=False, **SMALL)
+        evaluate(broken, ann_file, folder, settings(), progress=False)
 
 
 def test_classes_of_the_checkpoint() -> None:

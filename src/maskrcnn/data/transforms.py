@@ -42,16 +42,17 @@ def fit_size(height: int, width: int, canvas_h: int, canvas_w: int, keep_ratio: 
     return fitted_h, fitted_w
 
 
-def decode_image(data: bytes) -> np.ndarray:
+def decode_image(data: bytes, apply_exif: bool = False) -> np.ndarray:
     """Decode the bytes of a JPEG or PNG file to uint8 RGB [h, w, 3].
 
-    The EXIF orientation is ignored, since annotations refer to the pixels as stored. Raises DataError if the
-    bytes are no image.
+    The EXIF orientation is ignored unless ``apply_exif``: annotations refer to the pixels as stored. Raises DataError
+    if the bytes are no image.
     """
     if not data:
         raise DataError("the image file is empty; replace the file or take the image out of the data set")
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        flags = cv2.IMREAD_COLOR | (0 if apply_exif else cv2.IMREAD_IGNORE_ORIENTATION)
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise DataError(f"the image cannot be decoded ({error.err}); replace the file") from error
     if bgr is None:

@@ -15,8 +15,8 @@ from maskrcnn.distributed.ranks import Ranks
 from maskrcnn.errors import CheckpointError, EvaluationError
 from maskrcnn.evaluation.coco_metrics import KINDS, Metrics, compute_metrics
 from maskrcnn.evaluation.ground_truth import GroundTruth, load_ground_truth
-from maskrcnn.evaluation.images import ImageSource, Skipped, load_batches, read_image
-from maskrcnn.evaluation.inference import DetectorFunction, ImageResult, Speed, detect_images
+from maskrcnn.evaluation.images import ImageSource, Skipped, read_image
+from maskrcnn.evaluation.inference import DetectorFunction, ImageResult, InferenceSettings, Speed, detect_files
 from maskrcnn.evaluation.report import class_table, coco_table, skipped_report, speed_report
 from maskrcnn.evaluation.results import write_json
 from maskrcnn.evaluation.sharing import share_of, together
@@ -93,18 +93,10 @@ def evaluate(
     detector: DetectorFunction,
     ann_file: str | os.PathLike[str] | GroundTruth,
     image_dir: str | os.PathLike[str],
+    settings: InferenceSettings,
     class_names: Sequence[str] = (),
     *,
-    img_height: int,
-    img_width: int,
-    keep_ratio: bool = True,
-    both_canvases: bool = True,
-    batch_size: int = 1,
-    workers: int = 2,
-    mask_threshold: float = 0.5,
-    integer_boxes: bool = False,
     max_images: int = 0,
-    strict: bool = False,
     output_dir: str | os.PathLike[str] | None = None,
     pictures: int = 0,
     picture_score: float = 0.5,
@@ -115,10 +107,10 @@ def evaluate(
 
     ``detector(image uint8 [N, H, W, 3], image_shape float32 [N, 2])`` returns Detections with labels in the
     order of ``class_names``; an empty list takes the annotation file's categories by id. ``max_images`` 0
-    means all. Without ``both_canvases`` upright images are fitted into the lying canvas. With ``output_dir``
-    bbox.json, segm.json, metrics.json and ``pictures`` pictures are written there. The objects of an image that
-    cannot be read count as missed, and the image is reported; ``strict`` stops instead. Several ``ranks`` share the
-    images, each with its own detector; the result is that of one, and given to rank 0 only.
+    means all. With ``output_dir`` bbox.json, segm.json, metrics.json and ``pictures`` pictures are written there. The
+    objects of an image that cannot be read count as missed, and the image is reported; ``settings.strict`` stops
+    instead. Several ``ranks`` share the images, each with its own detector; the result is that of one, and given to
+    rank 0 only.
 
     Raises DataError and EvaluationError.
     """
@@ -130,26 +122,7 @@ def evaluate(
     own = share_of(sources, ranks)
     skipped: list[Skipped] = []
     speed = Speed()
-    batches = load_batches(
-        own,
-        img_height=img_height,
-        img_width=img_width,
-        keep_ratio=keep_ratio,
-        both_canvases=both_canvases,
-        batch_size=batch_size,
-        workers=workers,
-        strict=strict,
-        skipped=skipped,
-    )
-    results = detect_images(
-        detector,
-        batches,
-        classes.category_ids,
-        mask_threshold=mask_threshold,
-        integer_boxes=integer_boxes,
-        workers=workers,
-        speed=speed,
-    )
+    results = detect_files(detector, own, classes.category_ids, settings, skipped, speed)
     progress_bar = tqdm(results, total=len(own), desc="evaluate", unit="image", disable=not progress or ranks.rank > 0)
     merged = together(sources, progress_bar, skipped, speed, ranks)
     if merged is None:
@@ -192,17 +165,9 @@ def evaluate_from_config(
         detector,
         truth or ann_file,
         image_dir,
+        InferenceSettings.from_config(cfg, both_canvases),
         classes.names,
-        img_height=cfg.img_height,
-        img_width=cfg.img_width,
-        keep_ratio=cfg.keep_ratio,
-        both_canvases=both_canvases,
-        batch_size=cfg.test_batch_size,
-        workers=cfg.num_parallel_workers,
-        mask_threshold=cfg.mask_thr_binary,
-        integer_boxes=cfg.paste_integer_boxes,
         max_images=cfg.eval_images,
-        strict=cfg.strict,
         output_dir=cfg.eval_output,
         pictures=cfg.eval_pictures,
         picture_score=cfg.picture_score_thr,

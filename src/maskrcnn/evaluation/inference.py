@@ -7,13 +7,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from maskrcnn.evaluation.images import ImageBatch, ImageSource, LoadedImage
+from maskrcnn.evaluation.images import ImageBatch, ImageSource, LoadedImage, Skipped, load_batches
 from maskrcnn.evaluation.paste import encode_masks
 from maskrcnn.evaluation.results import Detections, coco_records, objects_of_image
+
+if TYPE_CHECKING:
+    from maskrcnn.config import Config
 
 DetectorFunction = Callable[[np.ndarray, np.ndarray], Detections]
 
@@ -80,6 +83,67 @@ class Speed:
             "wall_seconds": round(self.wall_seconds, 3),
             "images": self.postprocess_images,
         }
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """How image files become detections: the canvas, the batches, the pasting of masks."""
+
+    img_height: int
+    img_width: int
+    keep_ratio: bool = True
+    both_canvases: bool = True  # otherwise upright images, too, are fitted into the lying canvas
+    batch_size: int = 1
+    workers: int = 2
+    mask_threshold: float = 0.5
+    integer_boxes: bool = False
+    strict: bool = False  # an image that cannot be read raises DataError, instead of being left out and reported
+
+    @classmethod
+    def from_config(cls, cfg: Config, both_canvases: bool = True) -> InferenceSettings:
+        """The settings of a run."""
+        return cls(
+            img_height=cfg.img_height,
+            img_width=cfg.img_width,
+            keep_ratio=cfg.keep_ratio,
+            both_canvases=both_canvases,
+            batch_size=cfg.test_batch_size,
+            workers=cfg.num_parallel_workers,
+            mask_threshold=cfg.mask_thr_binary,
+            integer_boxes=cfg.paste_integer_boxes,
+            strict=cfg.strict,
+        )
+
+
+def detect_files(
+    detector: DetectorFunction,
+    sources: Iterable[ImageSource],
+    category_ids: Sequence[int],
+    settings: InferenceSettings,
+    skipped: list[Skipped],
+    speed: Speed,
+) -> Iterator[ImageResult]:
+    """Yield the result of every image file that can be read; the others go to ``skipped``. See ``detect_images``."""
+    batches = load_batches(
+        sources,
+        img_height=settings.img_height,
+        img_width=settings.img_width,
+        keep_ratio=settings.keep_ratio,
+        both_canvases=settings.both_canvases,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        strict=settings.strict,
+        skipped=skipped,
+    )
+    return detect_images(
+        detector,
+        batches,
+        category_ids,
+        mask_threshold=settings.mask_threshold,
+        integer_boxes=settings.integer_boxes,
+        workers=settings.workers,
+        speed=speed,
+    )
 
 
 def detect_images(

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from maskrcnn.data.classes import ClassList
 from maskrcnn.errors import DataError
-from maskrcnn.evaluation.images import ImageSource, Skipped, load_batches, read_image
-from maskrcnn.evaluation.inference import DetectorFunction, ImageResult, Speed, detect_images
+from maskrcnn.evaluation.images import ImageSource, Skipped, read_image
+from maskrcnn.evaluation.inference import DetectorFunction, ImageResult, InferenceSettings, Speed, detect_files
 from maskrcnn.evaluation.results import write_json
 from maskrcnn.evaluation.visualize import draw_objects, objects_from_records, save_picture
 
@@ -66,52 +66,28 @@ def predict(
     paths: Sequence[str | os.PathLike[str]],
     class_names: Sequence[str],
     output_dir: str | os.PathLike[str],
+    settings: InferenceSettings,
     *,
-    img_height: int,
-    img_width: int,
     category_ids: Sequence[int] | None = None,
-    keep_ratio: bool = True,
-    both_canvases: bool = True,
-    batch_size: int = 1,
-    workers: int = 2,
-    mask_threshold: float = 0.5,
-    integer_boxes: bool = False,
     picture_score: float = 0.5,
-    strict: bool = False,
+    apply_exif: bool = True,
     progress: bool = True,
 ) -> Prediction:
     """Run ``detector`` on image files and folders; write pictures and predictions.json into ``output_dir``.
 
     predictions.json holds every detection as ``{class, category_id, score, bbox [x, y, w, h],
-    segmentation}`` in pixels of the file as stored (its EXIF orientation is not applied); pictures show
-    those of at least ``picture_score``. Category ids are the labels 1..K if none are given. An image that
-    cannot be read is reported; with ``strict`` it raises DataError.
+    segmentation}``; pictures show those of at least ``picture_score``. Category ids are the labels 1..K if none
+    are given. ``apply_exif`` turns a photograph as its EXIF orientation says, as viewers do: its height, width,
+    boxes and masks are then those of the turned one. An image that cannot be read is reported; with
+    ``settings.strict`` it raises DataError.
     """
     files = find_images(paths)
     ids = tuple(category_ids) if category_ids else tuple(range(1, len(class_names) + 1))
     classes = ClassList(tuple(class_names), ids)
     skipped: list[Skipped] = []
     speed = Speed()
-    batches = load_batches(
-        [ImageSource(position, file) for position, (file, _) in enumerate(files)],
-        img_height=img_height,
-        img_width=img_width,
-        keep_ratio=keep_ratio,
-        both_canvases=both_canvases,
-        batch_size=batch_size,
-        workers=workers,
-        strict=strict,
-        skipped=skipped,
-    )
-    results = detect_images(
-        detector,
-        batches,
-        classes.category_ids,
-        mask_threshold=mask_threshold,
-        integer_boxes=integer_boxes,
-        workers=workers,
-        speed=speed,
-    )
+    sources = [ImageSource(position, file, apply_exif=apply_exif) for position, (file, _) in enumerate(files)]
+    results = detect_files(detector, sources, classes.category_ids, settings, skipped, speed)
     entries: dict[int, dict[str, Any]] = {}
     for result in tqdm(results, total=len(files), desc="predict", unit="image", disable=not progress):
         position = result.source.image_id
@@ -138,17 +114,10 @@ def predict_from_config(
         paths,
         class_names,
         cfg.predict_output,
-        img_height=cfg.img_height,
-        img_width=cfg.img_width,
+        InferenceSettings.from_config(cfg, both_canvases),
         category_ids=category_ids,
-        keep_ratio=cfg.keep_ratio,
-        both_canvases=both_canvases,
-        batch_size=cfg.test_batch_size,
-        workers=cfg.num_parallel_workers,
-        mask_threshold=cfg.mask_thr_binary,
-        integer_boxes=cfg.paste_integer_boxes,
         picture_score=cfg.picture_score_thr,
-        strict=cfg.strict,
+        apply_exif=cfg.predict_exif,
     )
 
 

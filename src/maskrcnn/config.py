@@ -59,12 +59,15 @@ class Config:
     )
     pixel_mean: tuple[float, ...] = _key((123.675, 116.28, 103.53), "subtracted from R, G, B", length=3)
     pixel_std: tuple[float, ...] = _key((58.395, 57.12, 57.375), "divides R, G, B", above=0, length=3)
+    padding_counts: bool = _key(
+        False, "padding is part of the image: black pixels, where boxes may lie (MindSpore's zoo)"
+    )
     max_instance_count: int = _key(128, "most objects of an image used in training", least=1)
     mask_shape: tuple[int, ...] = _key((28, 28), "size of a predicted mask, twice mask_out_size", least=2, length=2)
     mask_crop_size: int = _key(112, "size of the stored ground-truth mask crop, at least that of mask_shape", least=2)
     mask_targets: str = _key(
         "coverage",
-        "coverage = half a cell's area covered; torchvision = its soft, interpolated values",
+        "coverage = half of a cell or more is covered; torchvision = soft, interpolated",
         choices=("coverage", "torchvision"),
     )
     # Anchors
@@ -72,6 +75,9 @@ class Config:
     anchor_ratios: tuple[float, ...] = _key((0.5, 1.0, 2.0), "anchor height / width", above=0)
     anchor_strides: tuple[int, ...] = _key(PYRAMID_STRIDES, "pixels per cell of P2 to P6; fixed by the network")
     anchor_rounding: bool = _key(False, "round anchor corners to whole pixels, as torchvision does")
+    inclusive_boxes: bool = _key(
+        False, "boxes end with their last pixel: width = x2 - x1 + 1, as in MindSpore's model zoo"
+    )
     # Backbone and feature pyramid
     backbone: str = _key(
         "resnet50", "residual network", choices=("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -84,7 +90,13 @@ class Config:
         2, "stages not trained: 0 = none, 1 = stem, 2 = stem and first stage, ... 5 = all", least=0, most=5
     )
     stride_in_1x1: bool = _key(False, "stride in the first 1x1 of a bottleneck (Caffe weights), not in its 3x3")
+    max_pool_pads_end: bool = _key(
+        False, "pad the stem's max pooling on the right and below only, as in MindSpore's model zoo"
+    )
     fpn_out_channels: int = _key(256, "channels of P2 to P6", least=1)
+    fpn_upsampling: str = _key(
+        "nearest", "between its levels; bilinear as in MindSpore's model zoo", choices=("nearest", "bilinear")
+    )
     # Region proposal network
     rpn_feat_channels: int = _key(256, "channels of the hidden layer", least=1)
     rpn_loss_cls_weight: float = _key(1.0, "weight of the objectness loss", least=0)
@@ -140,6 +152,7 @@ class Config:
     # Detections
     test_score_thr: float = _key(0.05, "lowest score of a detection", least=0, most=1)
     test_iou_thr: float = _key(0.5, "overlap from which NMS drops a detection of the same class", least=0, most=1)
+    test_min_bbox_size: float = _key(0.0, "smallest side of a detection in pixels", least=0)
     test_max_per_img: int = _key(100, "most detections per image", least=1)
     test_nms_pre: int = _key(2000, "best candidates per image before NMS", least=1)
     test_batch_size: int = _key(1, "images per evaluation step", least=1)

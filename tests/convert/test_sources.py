@@ -206,7 +206,8 @@ def test_mindspore_zoo_detector() -> None:
     theirs[shared.format(3)] = theirs[shared.format(0)]
     ours, result = converted(theirs)
     assert ours.keys() == network_shapes("resnet50", Heads(81)).keys()
-    assert result.classes == (COCO_NAMES, COCO_IDS) and len(result.left_out) == 2 and result.notes
+    assert result.classes == (COCO_NAMES, COCO_IDS) and len(result.left_out) == 2
+    assert result.config == "configs/mindspore_zoo.yaml"
     same = np.testing.assert_array_equal
     same(ours["backbone.bn1.moving_mean"], theirs["backbone.bn1.moving_mean"])
     same(ours["backbone.layer2.0.down_sample_layer.0.weight"], theirs["backbone.layer2.0.conv_down_sample.weight"])

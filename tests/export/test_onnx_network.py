@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from tests.export.networks import assert_same_detections, pictures, small_config, small_network
 
+from maskrcnn.config_parsing import read_yaml
 from maskrcnn.evaluation.detector import Detector
 from maskrcnn.evaluation.results import Detections
 from maskrcnn.export.fold import fold_norms
@@ -50,12 +53,19 @@ def single() -> Exported:
     return Exported(1, norm="gn", roi_aligned=False, rpn_min_bbox_min_size=2.0, rcnn_num_layers=1)
 
 
+@pytest.fixture(scope="module")
+def zoo() -> Exported:
+    """The arithmetic of MindSpore's model zoo, and no small detections."""
+    file = Path(__file__).resolve().parents[2] / "configs" / "mindspore_zoo.yaml"
+    return Exported(2, **read_yaml(file), test_min_bbox_size=6.0, rcnn_num_layers=1)
+
+
 def run(model: onnx.ModelProto, image: np.ndarray, image_shape: np.ndarray) -> Detections:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return Detections(*session.run(None, {"image": image, "image_shape": image_shape}))
 
 
-@pytest.mark.parametrize("name", ["pair", "single"])
+@pytest.mark.parametrize("name", ["pair", "single", "zoo"])
 def test_detections_are_those_of_mindspore(name: str, request) -> None:
     exported = request.getfixturevalue(name)
     found = run(exported.model, *exported.inputs)
@@ -86,7 +96,7 @@ def test_no_detection_is_an_ordinary_result() -> None:
     assert all(np.isfinite(value).all() for value in found)
 
 
-@pytest.mark.parametrize("name, opset", [("pair", 16), ("single", 13)])
+@pytest.mark.parametrize("name, opset", [("pair", 16), ("single", 13), ("zoo", 13)])
 def test_operators_are_known_to_atc(name: str, opset: int, request) -> None:
     model = request.getfixturevalue(name).model
     assert {node.op_type for node in model.graph.node} <= ATC_OPERATORS
@@ -114,6 +124,7 @@ def test_no_setting_is_left_out() -> None:
     assert set(vars(RoISettings())) == {
         "box_size", "mask_size", "sampling", "aligned", "strides", "finest_scale", "positive_iou", "negative_iou",
         "crowd_ioa", "num_positive", "num_total", "num_mask", "mask_target_size", "soft_masks",
+        "inclusive",
     }  # fmt: skip
-    assert set(vars(DetectionSettings())) == {"score_thr", "iou_thr", "nms_pre", "max_per_img"}
+    assert set(vars(DetectionSettings())) == {"score_thr", "iou_thr", "nms_pre", "max_per_img", "min_size"}
     assert set(vars(ProposalSettings(1, 1, 1, 0.5, 0.0))) == {"nms_pre", "nms_post", "max_num", "nms_thr", "min_size"}

@@ -36,6 +36,18 @@ class ByHand:
         roi = self.roi
         return reference.roi_align(maps, roi.strides, boxes, size, roi.sampling, roi.aligned, roi.finest_scale)
 
+    def encode(self, truth: np.ndarray, box: np.ndarray) -> np.ndarray:
+        return reference.encode_boxes(truth, box, self.net.box_head.means, self.net.box_head.stds)
+
+    def decode(self, deltas: np.ndarray, boxes: np.ndarray, image_shape: np.ndarray) -> np.ndarray:
+        boxes = reference.decode_boxes(deltas, boxes, self.net.box_head.means, self.net.box_head.stds)
+        return reference.clip_boxes(boxes, *image_shape)
+
+    def match(self, candidates, valid, gt, gt_labels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        roi = self.roi
+        thresholds = roi.positive_iou, roi.negative_iou, roi.crowd_ioa
+        return reference.match_rois(candidates, valid, gt, gt_labels, *thresholds)
+
     def box_head(self, image: int, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x = self.pool(image, boxes, self.roi.box_size).reshape(len(boxes), -1)
         for i in range(len(self.net.box_head.fc)):
@@ -89,7 +101,7 @@ class ByHand:
             entropy -= np.log(oracle.softmax(logits)[np.arange(len(boxes)), labels]).sum()
             for r in np.flatnonzero(labels):
                 truth = batch.gt_boxes[image, matched[r]]
-                target = reference.encode_boxes(truth, boxes[r], box.means, box.stds)
+                target = self.encode(truth, boxes[r])
                 distance += oracle.smooth_l1(deltas[r, labels[r]] - target, box.beta).sum()
             # The first positives have a slot in the mask head; those whose object has a mask count.
             slots = [r for r in np.flatnonzero(labels)[: self.roi.num_mask] if batch.gt_has_mask[image, matched[r]]]
@@ -107,9 +119,7 @@ class ByHand:
         candidates = np.concatenate([self.boxes[image], gt])
         valid = np.concatenate([self.valid[image], gt_labels > 0])
         roi = self.roi
-        matched, foreground, background = reference.match_rois(
-            candidates, valid, gt, gt_labels, roi.positive_iou, roi.negative_iou, roi.crowd_ioa
-        )
+        matched, foreground, background = self.match(candidates, valid, gt, gt_labels)
         keys = batch.roi_key[image][: len(candidates)]
         index, positive, counted = reference.sample_rois(foreground, background, keys, roi.num_positive, roi.num_total)
         labels = np.where(positive, gt_labels[matched[index]], 0)
@@ -117,14 +127,13 @@ class ByHand:
 
     def detections(self, image: int, image_shape: np.ndarray):
         """Scores, labels, boxes and masks of one image, best first."""
-        settings, box = self.net.detection, self.net.box_head
+        settings = self.net.detection
         boxes = self.boxes[image][self.valid[image]]
         logits, deltas = self.box_head(image, boxes)
         probability = oracle.softmax(logits)
         found = []
         for label in range(1, logits.shape[1]):
-            own = reference.decode_boxes(deltas[:, label], boxes, box.means, box.stds)
-            own = reference.clip_boxes(own, *image_shape)
+            own = self.decode(deltas[:, label], boxes, image_shape)
             order = np.argsort(-probability[:, label], kind="stable")
             keep = reference.nms_mask(own[order], probability[order, label] > settings.score_thr, settings.iou_thr)
             found += [(probability[r, label], label, own[r]) for r in order[keep]]

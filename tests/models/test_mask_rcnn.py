@@ -14,7 +14,7 @@ from maskrcnn.data.anchors import anchor_grid
 from maskrcnn.data.batch import Batch
 from maskrcnn.data.targets import AssignSettings, assign_anchors
 from maskrcnn.models.box_head import BoxHead
-from maskrcnn.models.fpn import FPN
+from maskrcnn.models.fpn import FPN, BilinearUpsample
 from maskrcnn.models.mask_head import MaskHead
 from maskrcnn.models.mask_rcnn import LOSS_NAMES, DetectionSettings, MaskRCNN, RoISettings
 from maskrcnn.models.resnet import ResNet
@@ -327,6 +327,11 @@ def test_configuration_reaches_the_parts():
         num_expected_total_stage2=99,
         mask_roi_num=22,
         mask_targets="torchvision",
+        inclusive_boxes=True,
+        padding_counts=True,
+        max_pool_pads_end=True,
+        fpn_upsampling="bilinear",
+        test_min_bbox_size=0.3,
         test_score_thr=0.07,
         test_iou_thr=0.51,
         test_nms_pre=333,
@@ -343,11 +348,14 @@ def test_configuration_reaches_the_parts():
     assert (roi["aligned"], roi["finest_scale"], roi["strides"]) == (False, 50, (4, 8, 16, 32))
     assert (roi["positive_iou"], roi["negative_iou"], roi["crowd_ioa"]) == (0.55, 0.45, 0.66)
     assert (roi["num_positive"], roi["num_total"], roi["num_mask"]) == (33, 99, 22)
-    assert roi["soft_masks"]
+    assert roi["soft_masks"] and roi["inclusive"] and net.rpn.inclusive and net.box_head.inclusive
+    assert net.padding_counts and net.backbone.max_pool.pad_mode.lower() == "same"
+    assert isinstance(net.fpn.upsample, BilinearUpsample)
     names = ("nms_pre", "nms_post", "max_num", "nms_thr", "min_size")
     assert [vars(net.rpn.train_proposals)[n] for n in names] == [901, 801, 701, 0.61, 0.1]
     assert [vars(net.rpn.test_proposals)[n] for n in names] == [902, 802, 702, 0.62, 0.2]
-    assert vars(net.detection) == {"score_thr": 0.07, "iou_thr": 0.51, "nms_pre": 333, "max_per_img": 44}
+    names = ("score_thr", "iou_thr", "nms_pre", "max_per_img", "min_size")
+    assert [vars(net.detection)[n] for n in names] == [0.07, 0.51, 333, 44, 0.3]
     assert net.loss_weights == (1.1, 1.2, 1.3, 1.4, 1.5)
     assert (net.rpn.beta, net.box_head.beta, net.box_head.stds) == (0.3, 0.4, (0.1, 0.1, 0.2, 0.2))
     assert not any(p.requires_grad for p in net.backbone.layer2.get_parameters())

@@ -83,7 +83,7 @@ def test_levels_of_the_paper():
 
 
 @pytest.mark.parametrize("aligned", [True, False])
-@pytest.mark.parametrize(("size", "sampling"), [(7, 2), (2, 1), (3, 3)])
+@pytest.mark.parametrize(("size", "sampling"), [(7, 2), (2, 1), (3, 3), (7, 0), (2, 0)])
 def test_equals_the_twin(aligned, size, sampling):
     rng = np.random.default_rng(2)
     maps = random_maps(rng)
@@ -111,8 +111,9 @@ def test_linear_map_gives_bin_centres():
         np.testing.assert_allclose(found[..., 1], np.tile(cells[1] - shift, (7, 1)).T, atol=1e-5)
 
 
+@pytest.mark.parametrize("sampling", [2, 0])
 @pytest.mark.parametrize("aligned", [True, False])
-def test_gradient_of_the_table(aligned):
+def test_gradient_of_the_table(aligned, sampling):
     """RoIAlign is linear: its value on the map that is one-hot in each position is its matrix."""
     rng = np.random.default_rng(3)
     shapes, strides = ((4, 6), (2, 3)), (4, 8)
@@ -122,14 +123,30 @@ def test_gradient_of_the_table(aligned):
     rows = sum(h * w for h, w in shapes)
     identity = np.split(np.eye(rows), [24])
     one_hot = [part.T.reshape(rows, h, w) for part, (h, w) in zip(identity, shapes)]
-    matrix = reference.roi_align(one_hot, strides, rois, 3, 2, aligned, FINEST)  # [R, 9, rows]
+    matrix = reference.roi_align(one_hot, strides, rois, 3, sampling, aligned, FINEST)  # [R, 9, rows]
     table, cotangent = rng.normal(size=(rows, 5)), rng.normal(size=(len(rois), 9, 5))
-    derive = Gradient(pool, strides=strides, shapes=shapes, size=3, aligned=aligned)
+    derive = Gradient(pool, strides=strides, shapes=shapes, size=3, sampling=sampling, aligned=aligned)
     value, gradient = derive(table, rois, cotangents=[cotangent])
     expected = np.einsum("rbp,rbc->pc", matrix, cotangent)
     np.testing.assert_allclose(gradient, expected, atol=1e-5)
     assert value == pytest.approx((expected * table).sum(), abs=1e-4)
     assert np.abs(expected[:24]).sum() > 1 and np.abs(expected[24:]).sum() > 1
+
+
+def test_long_thin_rois_fit_their_windows():
+    """Adaptive sampling gathers a RoI's cells into a fixed number of slots, which the worst shape must not exceed."""
+    shapes, strides = ((64, 96), (32, 48)), (4, 8)
+    rng = np.random.default_rng(5)
+    maps = [rng.normal(size=(2, h, w)).astype(np.float32) for h, w in shapes]
+    edges = np.linspace(0.3, 6.9, 40)
+    wide = [[0.0, 37 + e, 384.0, 37 + e + 16**2 / 384 * 0.999] for e in edges]
+    high = [[101 + e, 0.0, 101 + e + 16**2 / 256 * 0.999, 256.0] for e in edges]
+    square = [[40 + e, 51 + e, 55.9 + e, 66.9 + e] for e in edges]
+    rois = np.array(wide + high + square + [[0, 0, 384, 256], [0, 0, 384, 16]], np.float32)
+    assert reference.level_of(rois, FINEST, 2).tolist() == [0] * 120 + [1] * 2
+    run = Compiled(pool, strides=strides, shapes=shapes, size=3, sampling=0)
+    expected = reference.roi_align(maps, strides, rois, 3, 0, True, FINEST)
+    np.testing.assert_allclose(run(as_table(maps), rois), expected, atol=2e-4)
 
 
 def test_no_gradient_to_the_boxes():

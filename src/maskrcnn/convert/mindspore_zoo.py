@@ -36,10 +36,7 @@ DENSE = {
     "cls_scores": "box_head.cls_score",
     "reg_scores": "box_head.bbox_pred",
 }
-LEGACY_NOTE = (
-    "the zoo's network differs in ways no option expresses yet: '+1' box geometry, bilinear upsampling in FPN, max "
-    "pooling padded on one side; expect other detections than there, and train on from here"
-)
+CONFIG = "configs/mindspore_zoo.yaml"
 
 
 def rename_resnet(name: str) -> Renamed | None:
@@ -121,4 +118,4 @@ def convert_detector(arrays: Mapping[str, np.ndarray], where: str) -> Conversion
     is_coco = score is not None and len(score.array) == len(COCO_NAMES) + 1
     classes = (COCO_NAMES, COCO_IDS) if is_coco else None
     finished = finish(tensors, where, whole=True)
-    return Conversion("MindSpore model zoo Mask R-CNN", finished, left_out, classes, notes=[LEGACY_NOTE])
+    return Conversion("MindSpore model zoo Mask R-CNN", finished, left_out, classes, CONFIG)

@@ -52,18 +52,21 @@ def anchor_grid(
     ratios: Sequence[float],
     strides: Sequence[int],
     rounding: bool = False,
+    inclusive: bool = False,
 ) -> AnchorGrid:
     """Lay anchors over a canvas of ``img_height`` x ``img_width`` pixels.
 
     Each level has ceil(img_height / stride) x ceil(img_width / stride) points at (x * stride, y * stride),
     the top left corners of the feature map's cells. Anchors that cross the border stay. At each point there
     is, for every scale and then every ratio = height / width, one anchor of the area (scale * stride)
-    squared. ``rounding`` rounds the corners to whole pixels, as torchvision does.
+    squared. ``rounding`` rounds the corners to whole pixels, as torchvision does. ``inclusive`` makes the anchors
+    of MindSpore's model zoo: around the middle of the cell's pixels, (stride - 1) / 2, their last pixels rounded;
+    they are given as continuous boxes all the same, x2 and y2 one more.
     """
     levels, first = [], 0
     for stride in strides:
         rows, cols = -(-img_height // stride), -(-img_width // stride)
-        level = AnchorLevel(stride, rows, cols, _cell_anchors(stride, scales, ratios, rounding), first)
+        level = AnchorLevel(stride, rows, cols, _cell_anchors(stride, scales, ratios, rounding, inclusive), first)
         levels.append(level)
         first += level.size
     return AnchorGrid(tuple(levels))
@@ -82,13 +85,18 @@ def grid_anchors(
     return anchor_grid(img_height, img_width, scales, ratios, strides, rounding).boxes()
 
 
-def _cell_anchors(stride: int, scales: Sequence[float], ratios: Sequence[float], rounding: bool) -> np.ndarray:
+def _cell_anchors(
+    stride: int, scales: Sequence[float], ratios: Sequence[float], rounding: bool, inclusive: bool
+) -> np.ndarray:
     """Return the anchors around the origin, float64 [len(scales) * len(ratios), 4]."""
     side = np.repeat(np.asarray(scales, np.float64) * stride, len(ratios))
     root = np.sqrt(np.tile(np.asarray(ratios, np.float64), len(scales)))
     half_w, half_h = side / root / 2, side * root / 2
     cells = np.stack([-half_w, -half_h, half_w, half_h], axis=1)
-    return np.round(cells) if rounding else cells
+    if inclusive:  # of s pixels the first and the last lie (s - 1) / 2 from the middle
+        cells += [stride / 2, stride / 2, stride / 2 - 1, stride / 2 - 1]
+    cells = np.round(cells) if rounding else cells
+    return cells + np.array([0, 0, 1, 1]) if inclusive else cells
 
 
 def _level_boxes(level: AnchorLevel) -> np.ndarray:

@@ -60,6 +60,7 @@ class TrainLoader:
         anchor_ratios: Sequence[float] = (0.5, 1.0, 2.0),
         anchor_strides: Sequence[int] = (4, 8, 16, 32, 64),
         anchor_rounding: bool = False,
+        inclusive_boxes: bool = False,
         settings: BatchSettings | None = None,
         seed: int,
         batch_size: int,
@@ -82,7 +83,7 @@ class TrainLoader:
         self._workers = workers
         self._img_size = (img_height, img_width)
         self._grids = {
-            canvas: anchor_grid(*canvas, anchor_scales, anchor_ratios, anchor_strides, anchor_rounding)
+            canvas: anchor_grid(*canvas, anchor_scales, anchor_ratios, anchor_strides, anchor_rounding, inclusive_boxes)
             for canvas in (canvas_for(1, 1, *self._img_size), canvas_for(2, 1, *self._img_size))
         }
         self.objects_left_out = 0
@@ -109,6 +110,7 @@ class TrainLoader:
             crowd_iou_thr=cfg.crowd_iou_thr,
             means=tuple(cfg.rpn_target_means),
             stds=tuple(cfg.rpn_target_stds),
+            inclusive=cfg.inclusive_boxes,
         )
         settings = BatchSettings(
             max_objects=cfg.max_instance_count,
@@ -126,6 +128,7 @@ class TrainLoader:
             anchor_ratios=cfg.anchor_ratios,
             anchor_strides=cfg.anchor_strides,
             anchor_rounding=cfg.anchor_rounding,
+            inclusive_boxes=cfg.inclusive_boxes,
             settings=settings,
             seed=cfg.seed,
             batch_size=cfg.batch_size,

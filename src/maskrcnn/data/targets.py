@@ -30,6 +30,7 @@ class AssignSettings:
     num_total: anchors in the sample; negatives fill what the positives leave.
     crowd_iou_thr: a negative anchor with more than this fraction of its area inside a crowd box is not used.
     means, stds: normalisation of the box targets.
+    inclusive: the objects' x2 and y2 are the last pixel's, see ``ops/boxes.py``.
     """
 
     pos_iou_thr: float = 0.7
@@ -40,6 +41,7 @@ class AssignSettings:
     crowd_iou_thr: float = 0.7
     means: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     stds: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    inclusive: bool = False
 
 
 class AnchorSample(NamedTuple):
@@ -68,6 +70,8 @@ def assign_anchors(
     gt_boxes, crowd: [n, 4] in canvas pixels and bool [n].
     rng: draws the sample; None takes the lowest indices.
     """
+    if settings.inclusive:
+        gt_boxes = gt_boxes + np.float32([0, 0, 1, 1])
     labels, matched = label_anchors(grid, gt_boxes, crowd, settings)
     positive = _draw(np.flatnonzero(labels == 1), settings.num_pos, rng)
     negative = _draw(np.flatnonzero(labels == 0), settings.num_total - len(positive), rng)

@@ -35,8 +35,10 @@ def divide(g: OnnxGraph, index: str, by: int) -> tuple[str, str]:
     return quotient, g.op("Sub", index, g.op("Mul", quotient, divisor))
 
 
-def limits(g: OnnxGraph, image_shape: str) -> str:
-    """Width, height, width, height [N,1,4] of images whose height and width are float32 [N,2]."""
+def limits(g: OnnxGraph, image_shape: str, inclusive: bool = False) -> str:
+    """What boxes end at: width, height, width, height [N,1,4] of images whose height and width are float32 [N,2]."""
+    if inclusive:
+        image_shape = g.op("Sub", image_shape, np.float32(1))
     return g.op("Unsqueeze", g.op("Gather", image_shape, np.array([1, 0, 1, 0], np.int64), axis=1), np.array([1]))
 
 
@@ -52,15 +54,38 @@ def shorter_side(g: OnnxGraph, boxes: str) -> str:
     return g.op("Squeeze", shorter, np.array([2]))
 
 
-def decode(g: OnnxGraph, deltas: str, anchors: str, means: Sequence[float], stds: Sequence[float]) -> str:
+def from_inclusive(g: OnnxGraph, boxes: str) -> str:
+    """``ops.boxes.from_inclusive``."""
+    return g.op("Add", boxes, np.float32([0, 0, 1, 1]))
+
+
+def decode(
+    g: OnnxGraph,
+    deltas: str,
+    anchors: str,
+    means: Sequence[float],
+    stds: Sequence[float],
+    inclusive: bool = False,
+) -> str:
     """Boxes [N,R,4] of regression outputs and anchors [N,R,4]: ``ops.boxes.decode_boxes``."""
+    if inclusive:
+        anchors = from_inclusive(g, anchors)
     deltas = g.op("Add", g.op("Mul", deltas, np.float32(stds)), np.float32(means))
     size = sides(g, anchors)
     centre = g.op("Add", g.slice(anchors, 2, 0, 2), g.op("Mul", size, np.float32(0.5)))
     centre = g.op("Add", g.op("Mul", g.slice(deltas, 2, 0, 2), size), centre)
-    scale = g.op("Exp", g.op("Min", g.slice(deltas, 2, 2, 4), np.float32(MAX_LOG_SCALE)))
+    step = g.op("Min", g.slice(deltas, 2, 2, 4), np.float32(MAX_LOG_SCALE))
+    scale = g.op("Exp", g.op("Max", step, np.float32(-MAX_LOG_SCALE)) if inclusive else step)
     half = g.op("Mul", g.op("Mul", scale, size), np.float32(0.5))
-    return g.op("Concat", g.op("Sub", centre, half), g.op("Add", centre, half), axis=2)
+    boxes = g.op("Concat", g.op("Sub", centre, half), g.op("Add", centre, half), axis=2)
+    return g.op("Sub", boxes, np.float32([0, 0, 1, 1])) if inclusive else boxes
+
+
+def large_enough(g: OnnxGraph, boxes: str, min_size: float, inclusive: bool = False) -> str:
+    """bool [N,R]: ``ops.boxes.large_enough``."""
+    if inclusive:
+        boxes = from_inclusive(g, boxes)
+    return g.op("Greater", shorter_side(g, boxes), np.float32(min_size))
 
 
 def clip(g: OnnxGraph, boxes: str, limit: str) -> str:
@@ -139,10 +164,11 @@ def roi_align(
     sampling: int,
     aligned: bool,
     finest_scale: float,
+    inclusive: bool = False,
 ) -> str:
     """Features [N*count, C, size, size] of boxes [N,count,4], each from its level: ``ops.roi_align.roi_align``."""
     boxes = g.reshape(boxes, images * count, 4)
-    level = level_of(g, boxes, finest_scale, len(packed.strides))
+    level = level_of(g, from_inclusive(g, boxes) if inclusive else boxes, finest_scale, len(packed.strides))
     scale = 1 / np.array(packed.strides, np.float32).reshape(-1, 1)
     first = np.array([packed.columns, packed.rows] * 2, np.float32).T
     rois = g.op("Mul", boxes, g.op("Gather", scale, level, axis=0))

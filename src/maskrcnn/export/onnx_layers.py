@@ -12,7 +12,7 @@ from mindspore import nn
 from maskrcnn.errors import ExportError
 from maskrcnn.export.fold import FoldedNorm
 from maskrcnn.export.onnx_graph import OnnxGraph
-from maskrcnn.models.fpn import FPN
+from maskrcnn.models.fpn import FPN, BilinearUpsample
 from maskrcnn.models.resnet import BasicBlock, Bottleneck, ResNet
 
 
@@ -54,7 +54,8 @@ def _group_norm(g: OnnxGraph, norm: nn.GroupNorm, x: str) -> str:
 def backbone(g: OnnxGraph, net: ResNet, x: str) -> list[str]:
     """Normalised images [N,3,H,W] to C2, C3, C4, C5."""
     x = g.op("Relu", conv_norm(g, net.conv1, net.bn1, x))
-    x = g.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    pads = [0, 0, 1, 1] if net.pool_pads_end else [1, 1, 1, 1]
+    x = g.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=pads)
     levels = []
     for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
         for block in stage:
@@ -78,16 +79,17 @@ def pyramid(g: OnnxGraph, fpn: FPN, c2: str, c3: str, c4: str, c5: str) -> list[
     """C2..C5 to P2..P6."""
     merged = [conv(g, fpn.lateral[3], c5)]
     for lateral, c in zip((fpn.lateral[2], fpn.lateral[1], fpn.lateral[0]), (c4, c3, c2)):
-        merged.append(g.op("Add", conv(g, lateral, c), _upsample(g, merged[-1])))
+        merged.append(g.op("Add", conv(g, lateral, c), _upsample(g, fpn, merged[-1])))
     levels = [conv(g, layer, m) for layer, m in zip(fpn.output, reversed(merged))]
     p6 = g.op("MaxPool", levels[-1], kernel_shape=[1, 1], strides=[2, 2])  # every second position
     return [*levels, p6]
 
 
-def _upsample(g: OnnxGraph, x: str) -> str:
+def _upsample(g: OnnxGraph, fpn: FPN, x: str) -> str:
     scales = np.array([1, 1, 2, 2], np.float32)
-    settings = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return g.op("Resize", x, "", scales, **settings)
+    bilinear = isinstance(fpn.upsample, BilinearUpsample)
+    settings = {"mode": "linear"} if bilinear else {"mode": "nearest", "nearest_mode": "floor"}
+    return g.op("Resize", x, "", scales, coordinate_transformation_mode="asymmetric", **settings)
 
 
 def dense(g: OnnxGraph, layer: nn.Dense, x: str, weight: np.ndarray | None = None) -> str:

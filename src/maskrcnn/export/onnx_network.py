@@ -42,7 +42,9 @@ class _Writer:
         g, net = self.g, self.net
         image = g.input("image", np.uint8, (self.n, self.height, self.width, 3))
         image_shape = g.input("image_shape", np.float32, (self.n, 2))
-        limit = boxes_of.limits(g, image_shape)
+        if net.padding_counts:
+            image_shape = g.constant(np.float32([[self.height, self.width]] * self.n))
+        limit = boxes_of.limits(g, image_shape, net.roi.inclusive)
         pyramid = layers.pyramid(g, net.fpn, *layers.backbone(g, net.backbone, self.pixels(image, image_shape)))
         proposals, valid, count = self.proposals(pyramid, limit)
         strides = net.roi.strides
@@ -91,8 +93,8 @@ class _Writer:
             groups.append(np.full(count, i))
         scores, deltas, anchors = (g.op("Concat", *parts, axis=1) for parts in (scores, deltas, anchors))
         groups = np.concatenate(groups)
-        boxes = boxes_of.clip(g, boxes_of.decode(g, deltas, anchors, rpn.means, rpn.stds), limit)
-        large = g.op("Greater", boxes_of.shorter_side(g, boxes), np.float32(settings.min_size))
+        boxes = boxes_of.clip(g, boxes_of.decode(g, deltas, anchors, rpn.means, rpn.stds, rpn.inclusive), limit)
+        large = boxes_of.large_enough(g, boxes, settings.min_size, rpn.inclusive)
         kept = boxes_of.nms(g, boxes, large, groups, settings.nms_post, settings.nms_thr)
         scores = g.op("Where", g.op("Greater", kept, np.float32(0)), g.op("Sigmoid", scores), np.float32(-1))
         count = min(settings.max_num, len(groups))
@@ -113,7 +115,7 @@ class _Writer:
         """RoI features [N*count, C, size, size]."""
         roi = self.net.roi
         return boxes_of.roi_align(
-            self.g, packed, boxes, self.n, count, size, roi.sampling, roi.aligned, roi.finest_scale
+            self.g, packed, boxes, self.n, count, size, roi.sampling, roi.aligned, roi.finest_scale, roi.inclusive
         )
 
     def box_head(self, features: str, count: int) -> tuple[str, str]:
@@ -147,13 +149,14 @@ class _Writer:
         row = g.op("Add", g.op("Mul", roi, np.array(head.num_classes, np.int32)), label)
         deltas = boxes_of.gather_rows(g, deltas, row, self.n, count * head.num_classes, 4)
         anchors = boxes_of.gather_rows(g, proposals, roi, self.n, count, 4)
-        boxes = boxes_of.clip(g, boxes_of.decode(g, deltas, anchors, head.means, head.stds), limit)
+        boxes = boxes_of.clip(g, boxes_of.decode(g, deltas, anchors, head.means, head.stds, head.inclusive), limit)
+        large = boxes_of.large_enough(g, boxes, settings.min_size, head.inclusive)
 
         # Classes apart on a grid, as in ops/nms.py, so that only boxes of one class overlap.
         step = max(self.height, self.width) + 1
         grid = np.stack([np.arange(head.num_classes) % CLASS_GRID, np.arange(head.num_classes) // CLASS_GRID] * 2, 1)
         apart = g.op("Add", boxes, g.op("Gather", (grid * step).astype(np.float32), label, axis=0))
-        candidate = g.op("Not", g.op("Less", scores, np.float32(0)))
+        candidate = g.op("And", large, g.op("Not", g.op("Less", scores, np.float32(0))))
         kept = boxes_of.nms(g, apart, candidate, np.zeros(number, np.int64), number, settings.iou_thr)
         scores = g.op("Where", g.op("Greater", kept, np.float32(0)), scores, np.float32(-1))
         found = min(settings.max_per_img, number)

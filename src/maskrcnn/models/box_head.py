@@ -9,7 +9,7 @@ from mindspore import Tensor, nn, ops
 
 from maskrcnn.models.layers import dense
 from maskrcnn.models.losses import divisor, smooth_l1
-from maskrcnn.ops.boxes import clip_boxes, decode_boxes, encode_boxes
+from maskrcnn.ops.boxes import clip_boxes, decode_boxes, encode_boxes, large_enough
 from maskrcnn.ops.nms import class_aware_nms_mask
 
 
@@ -23,6 +23,7 @@ class BoxHead(nn.Cell):
         num_classes: with the background.
         means, stds: normalisation of the regression targets.
         beta: where smooth L1 turns linear.
+        inclusive: the convention of the boxes, see ``ops/boxes.py``.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class BoxHead(nn.Cell):
         means: Sequence[float] = (0, 0, 0, 0),
         stds: Sequence[float] = (0.1, 0.1, 0.2, 0.2),
         beta: float = 1.0,
+        inclusive: bool = False,
     ) -> None:
         super().__init__()
         features = [size * size * in_channels] + [channels] * num_layers
@@ -45,6 +47,7 @@ class BoxHead(nn.Cell):
         self.means = tuple(means)
         self.stds = tuple(stds)
         self.beta = beta
+        self.inclusive = inclusive
 
     def construct(self, roi_features: Tensor) -> tuple[Tensor, Tensor]:
         """[R, size*size, C] to class logits [R,K+1] and box deltas [R,K+1,4]."""
@@ -80,7 +83,7 @@ class BoxHead(nn.Cell):
         classification = -(log_probability * counted).sum() / number
 
         foreground = ops.logical_and(valid, labels > 0).astype(ms.float32)
-        targets = encode_boxes(matched_boxes, boxes, self.means, self.stds)
+        targets = encode_boxes(matched_boxes, boxes, self.means, self.stds, self.inclusive)
         own_deltas = (deltas * own.expand_dims(-1)).sum(1)
         # Slots without ground truth have meaningless targets, which must not spoil the sum even when huge.
         targets = ops.where(foreground.expand_dims(-1) > 0, targets, ops.zeros_like(targets))
@@ -99,6 +102,7 @@ class BoxHead(nn.Cell):
         nms_threshold: float,
         nms_pre: int,
         max_detections: int,
+        min_size: float = 0.0,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Final boxes of one image: every class's own box, one class-aware suppression, the best few.
 
@@ -107,19 +111,21 @@ class BoxHead(nn.Cell):
             image_shape: float32 [2], height and width without padding; extent: the canvas's larger side.
             nms_pre: the best candidates that enter suppression. The result is that of all candidates whenever
                 ``max_detections`` of these survive, or no more candidates pass the threshold.
+            min_size: candidates with a side of at most this many pixels are dropped.
 
         Returns:
             boxes [D,4], scores [D], labels int32 [D] in 1..K, valid bool [D].
         """
         scores = ops.softmax(logits, 1)[:, 1:]
-        decoded = decode_boxes(deltas[:, 1:], boxes.expand_dims(1), self.means, self.stds)
-        decoded = clip_boxes(decoded, image_shape[0], image_shape[1]).reshape((-1, 4))
+        decoded = decode_boxes(deltas[:, 1:], boxes.expand_dims(1), self.means, self.stds, self.inclusive)
+        decoded = clip_boxes(decoded, image_shape[0], image_shape[1], self.inclusive).reshape((-1, 4))
         passed = ops.logical_and(scores > score_threshold, valid.expand_dims(-1))
         candidates = ops.where(passed, scores, -ops.ones_like(scores)).reshape((-1,))
         scores, index = ops.topk(candidates, min(nms_pre, candidates.shape[0]))
         index = index.astype(ms.int32)
         decoded = ops.gather(decoded, index, 0)
         labels = index % (self.num_classes - 1) + 1
-        keep = class_aware_nms_mask(decoded, labels, scores >= 0, nms_threshold, extent)
+        valid = ops.logical_and(scores >= 0, large_enough(decoded, min_size, self.inclusive))
+        keep = class_aware_nms_mask(decoded, labels, valid, nms_threshold, extent)
         scores, best = ops.topk(ops.where(keep, scores, -ops.ones_like(scores)), min(max_detections, scores.shape[0]))
         return ops.gather(decoded, best, 0), ops.relu(scores), ops.gather(labels, best, 0), scores >= 0

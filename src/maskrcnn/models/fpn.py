@@ -21,19 +21,30 @@ class Upsample(nn.Cell):
         return (4.0 * ops.AvgPool(kernel_size=2, strides=2)(dout),)
 
 
+class BilinearUpsample(nn.Cell):
+    """Upsampling [N,C,H,W] to [N,C,2H,2W] that keeps every cell and puts means of neighbours between them.
+
+    What MindSpore's model zoo does: the last row and the last column are repeated.
+    """
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.ResizeBilinearV2()(x, (2 * x.shape[2], 2 * x.shape[3]))
+
+
 class FPN(nn.Cell):
     """C2..C5 to P2..P6, all with ``out_channels`` channels.
 
     Args:
         in_channels: channels of C2, C3, C4, C5.
         out_channels: channels of every output level (256 in the paper).
+        bilinear: upsample by interpolation, not by the nearest neighbour of the paper.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int = 256) -> None:
+    def __init__(self, in_channels: Sequence[int], out_channels: int = 256, bilinear: bool = False) -> None:
         super().__init__()
         self.lateral = nn.CellList([head_conv(c, out_channels, 1, "xavier") for c in in_channels])
         self.output = nn.CellList([head_conv(out_channels, out_channels, 3, "xavier") for _ in in_channels])
-        self.upsample = Upsample()
+        self.upsample = BilinearUpsample() if bilinear else Upsample()
 
     def construct(self, c2: Tensor, c3: Tensor, c4: Tensor, c5: Tensor) -> tuple[Tensor, ...]:
         """Top-down pathway with lateral connections; P6 is P5 subsampled by two (section 4.1, footnote 2)."""

@@ -32,6 +32,7 @@ class RoISettings:
         positive_iou, negative_iou, crowd_ioa: see ``ops/sampling.py``.
         num_positive, num_total: RoIs drawn from an image; num_mask: how many of its positives reach the mask head.
         mask_target_size: cells along each side of a mask target; soft_masks: see ``ops/masks.mask_samples``.
+        inclusive: the convention of the boxes, see ``ops/boxes.py``.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class RoISettings:
         num_mask: int = 64,
         mask_target_size: int = 28,
         soft_masks: bool = False,
+        inclusive: bool = False,
     ) -> None:
         self.box_size = box_size
         self.mask_size = mask_size
@@ -65,18 +67,25 @@ class RoISettings:
         self.num_mask = min(num_mask, num_positive)
         self.mask_target_size = mask_target_size
         self.soft_masks = soft_masks
+        self.inclusive = inclusive
 
 
 class DetectionSettings:
     """What becomes a detection: see ``BoxHead.detect``."""
 
     def __init__(
-        self, score_thr: float = 0.05, iou_thr: float = 0.5, nms_pre: int = 2000, max_per_img: int = 100
+        self,
+        score_thr: float = 0.05,
+        iou_thr: float = 0.5,
+        nms_pre: int = 2000,
+        max_per_img: int = 100,
+        min_size: float = 0.0,
     ) -> None:
         self.score_thr = score_thr
         self.iou_thr = iou_thr
         self.nms_pre = nms_pre
         self.max_per_img = max_per_img
+        self.min_size = min_size
 
 
 class MaskRCNN(nn.Cell):
@@ -91,6 +100,7 @@ class MaskRCNN(nn.Cell):
         pixel_mean, pixel_std: of the RGB channels, 0..255.
         loss_weights: factors of the five losses, in the order of ``LOSS_NAMES``.
         ranks: processes that train together; their losses are divided by the numbers in the batches of all.
+        padding_counts: padding is part of the image: black pixels before the normalisation, where boxes may lie.
     """
 
     def __init__(
@@ -106,6 +116,7 @@ class MaskRCNN(nn.Cell):
         pixel_std: Sequence[float] = (58.395, 57.12, 57.375),
         loss_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0, 1.0),
         ranks: int = 1,
+        padding_counts: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -119,6 +130,7 @@ class MaskRCNN(nn.Cell):
         self.std = tuple(pixel_std)
         self.loss_weights = tuple(loss_weights)
         self.ranks = ranks
+        self.padding_counts = padding_counts
         if ranks > 1:
             self.sum_over_ranks = ops.AllReduce()
 
@@ -131,7 +143,9 @@ class MaskRCNN(nn.Cell):
             num_classes: with the background.
             ranks: processes that train it together.
         """
-        backbone = ResNet(cfg.backbone, cfg.norm, cfg.freeze_at, cfg.stride_in_1x1, cfg.backbone_width)
+        backbone = ResNet(
+            cfg.backbone, cfg.norm, cfg.freeze_at, cfg.stride_in_1x1, cfg.backbone_width, cfg.max_pool_pads_end
+        )
         channels = cfg.fpn_out_channels
         rpn = RPN(
             channels,
@@ -153,6 +167,7 @@ class MaskRCNN(nn.Cell):
             cfg.rpn_target_stds,
             cfg.rpn_smooth_l1_beta,
             cfg.anchor_rounding,
+            cfg.inclusive_boxes,
         )
         box_head = BoxHead(
             channels,
@@ -163,6 +178,7 @@ class MaskRCNN(nn.Cell):
             cfg.rcnn_target_means,
             cfg.rcnn_target_stds,
             cfg.rcnn_smooth_l1_beta,
+            cfg.inclusive_boxes,
         )
         mask_head = MaskHead(channels, cfg.rcnn_mask_out_channels, cfg.rcnn_mask_num_layers, num_classes)
         roi = RoISettings(
@@ -180,8 +196,11 @@ class MaskRCNN(nn.Cell):
             cfg.mask_roi_num,
             cfg.mask_shape[0],
             cfg.mask_targets == "torchvision",
+            cfg.inclusive_boxes,
         )
-        detection = DetectionSettings(cfg.test_score_thr, cfg.test_iou_thr, cfg.test_nms_pre, cfg.test_max_per_img)
+        detection = DetectionSettings(
+            cfg.test_score_thr, cfg.test_iou_thr, cfg.test_nms_pre, cfg.test_max_per_img, cfg.test_min_bbox_size
+        )
         weights = (
             cfg.rpn_loss_cls_weight,
             cfg.rpn_loss_reg_weight,
@@ -189,7 +208,7 @@ class MaskRCNN(nn.Cell):
             cfg.rcnn_loss_reg_weight,
             cfg.rcnn_loss_mask_fb_weight,
         )
-        fpn = FPN(backbone.out_channels, channels)
+        fpn = FPN(backbone.out_channels, channels, cfg.fpn_upsampling == "bilinear")
         return cls(
             backbone,
             fpn,
@@ -202,10 +221,13 @@ class MaskRCNN(nn.Cell):
             cfg.pixel_std,
             weights,
             ranks,
+            cfg.padding_counts,
         )
 
     def construct(self, image: Tensor, image_shape: Tensor, *ground_truth: Tensor) -> tuple[Tensor, ...]:
         """Images alone to detections, images with ground truth to losses."""
+        if self.padding_counts:
+            image_shape = ops.zeros_like(image_shape) + Tensor(image.shape[1:3], ms.float32)
         if self.training:
             return self.losses(image, image_shape, *ground_truth)
         return self.detect(image, image_shape)
@@ -320,6 +342,7 @@ class MaskRCNN(nn.Cell):
             self.roi.positive_iou,
             self.roi.negative_iou,
             self.roi.crowd_ioa,
+            self.roi.inclusive,
         )
         number = candidates.shape[0]
         index, positive, valid = sample_rois(
@@ -348,6 +371,7 @@ class MaskRCNN(nn.Cell):
             self.roi.sampling,
             self.roi.aligned,
             self.roi.finest_scale,
+            self.roi.inclusive,
         )
 
     def detect(self, image: Tensor, image_shape: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -379,6 +403,7 @@ class MaskRCNN(nn.Cell):
                 self.detection.iou_thr,
                 self.detection.nms_pre,
                 self.detection.max_per_img,
+                self.detection.min_size,
             )
             masks = self.mask_head(self.pool(tables[i], shapes, boxes, self.roi.mask_size), labels)
             found.append((boxes, scores, labels, valid, ops.sigmoid(masks)))

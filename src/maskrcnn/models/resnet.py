@@ -89,6 +89,7 @@ class ResNet(ConvNormCell):
         freeze_at: how much stays fixed: 0 nothing, 1 the stem, 2 the stem and the first stage, up to 5.
         stride_in_1x1: put a bottleneck's stride into its first 1x1 convolution.
         stem_width: channels of the stem, from which all others follow; 64 in the paper.
+        pool_pads_end: pad the stem's max pooling on the right and below only.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class ResNet(ConvNormCell):
         freeze_at: int = 2,
         stride_in_1x1: bool = False,
         stem_width: int = STAGE_WIDTHS[0],
+        pool_pads_end: bool = False,
     ) -> None:
         super().__init__(norm)
         if name not in STAGES:
@@ -107,7 +109,9 @@ class ResNet(ConvNormCell):
         self.out_channels = [width * block.expansion for width in widths]
         self.conv1 = conv(3, stem_width, 7, 2)
         self.bn1 = normalisation(norm, stem_width)
-        self.max_pool = nn.MaxPool2d(3, 2, pad_mode="pad", padding=1)
+        self.pool_pads_end = pool_pads_end
+        pool_padding = {"pad_mode": "same"} if pool_pads_end else {"pad_mode": "pad", "padding": 1}
+        self.max_pool = nn.MaxPool2d(3, 2, **pool_padding)
         in_channels = stem_width
         stages = []
         for depth, width, stride in zip(STAGES[name], widths, (1, 2, 2, 2)):

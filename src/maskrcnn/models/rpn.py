@@ -16,7 +16,7 @@ from mindspore import Tensor, nn, ops
 from maskrcnn.data.anchors import anchor_grid
 from maskrcnn.models.layers import Conv, head_conv
 from maskrcnn.models.losses import divisor, sigmoid_cross_entropy, smooth_l1
-from maskrcnn.ops.boxes import clip_boxes, decode_boxes
+from maskrcnn.ops.boxes import clip_boxes, decode_boxes, large_enough, to_inclusive
 from maskrcnn.ops.nms import nms_mask
 
 KERNEL = 3
@@ -50,6 +50,7 @@ class RPN(nn.Cell):
         train_proposals, test_proposals: how many proposals.
         means, stds: normalisation of the regression targets.
         beta: where smooth L1 turns linear.
+        inclusive: the convention of the boxes, see ``ops/boxes.py``.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class RPN(nn.Cell):
         stds: Sequence[float] = (1, 1, 1, 1),
         beta: float = 1 / 9,
         rounding: bool = False,
+        inclusive: bool = False,
     ) -> None:
         super().__init__()
         self.num_anchors = len(scales) * len(ratios)
@@ -72,8 +74,10 @@ class RPN(nn.Cell):
         self.cls_logits = head_conv(channels, self.num_anchors, 1, "normal", 0.01)
         self.bbox_pred = head_conv(channels, 4 * self.num_anchors, 1, "normal", 0.01)
         self.strides = tuple(strides)
-        grid = anchor_grid(strides[-1], strides[-1], scales, ratios, strides, rounding)
-        self.cell_anchors = [Tensor(level.cells, ms.float32) for level in grid.levels]
+        grid = anchor_grid(strides[-1], strides[-1], scales, ratios, strides, rounding, inclusive)
+        cells = [Tensor(level.cells, ms.float32) for level in grid.levels]
+        self.cell_anchors = [to_inclusive(cell) for cell in cells] if inclusive else cells
+        self.inclusive = inclusive
         self.train_proposals = train_proposals
         self.test_proposals = test_proposals
         self.means = tuple(means)
@@ -112,9 +116,9 @@ class RPN(nn.Cell):
             deltas = deltas.reshape((n, a, 4, h * w)).transpose((0, 3, 1, 2)).reshape((n, -1, 4))
             anchors = self.anchors_at(index, i, w)
             deltas = ops.gather_elements(deltas, 1, index.astype(ms.int32).expand_dims(-1).broadcast_to((n, count, 4)))
-            boxes = decode_boxes(deltas, anchors, self.means, self.stds)
-            boxes = clip_boxes(boxes, image_shape[:, 0:1], image_shape[:, 1:2])
-            valid = self.large_enough(boxes, settings.min_size)
+            boxes = decode_boxes(deltas, anchors, self.means, self.stds, self.inclusive)
+            boxes = clip_boxes(boxes, image_shape[:, 0:1], image_shape[:, 1:2], self.inclusive)
+            valid = large_enough(boxes, settings.min_size, self.inclusive)
             keep = self.suppress(boxes, valid, settings.nms_thr, settings.nms_post)
             level_boxes.append(boxes)
             level_scores.append(scores)
@@ -137,12 +141,6 @@ class RPN(nn.Cell):
         y = (cell // width).astype(ms.float32) * self.strides[level]
         base = ops.gather(self.cell_anchors[level], index % self.num_anchors, 0)
         return base + ops.stack((x, y, x, y), -1)
-
-    def large_enough(self, boxes: Tensor, min_size: float) -> Tensor:
-        """bool [N,R]: both sides of the box are longer than ``min_size`` pixels."""
-        width = boxes[..., 2] - boxes[..., 0]
-        height = boxes[..., 3] - boxes[..., 1]
-        return ops.logical_and(width > min_size, height > min_size)
 
     def suppress(self, boxes: Tensor, valid: Tensor, threshold: float, most: int) -> Tensor:
         """Survivors of each image's suppression, at most ``most`` of them: bool [N,R]."""

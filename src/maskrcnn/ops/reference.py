@@ -106,7 +106,7 @@ def _greedy(conflict: np.ndarray, valid: np.ndarray) -> np.ndarray:
 def level_of(boxes: np.ndarray, finest_scale: float, num_levels: int) -> np.ndarray:
     """Pyramid level of each box [R,4]: FPN, equation 1, a millionth of a level in favour of the coarser one."""
     boxes = np.asarray(boxes, np.float64)
-    side = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+    side = np.sqrt(np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 0))
     with np.errstate(divide="ignore"):
         level = np.floor(np.log2(side / finest_scale) + 1e-6)
     return np.clip(level, 0, num_levels - 1).astype(np.int32)

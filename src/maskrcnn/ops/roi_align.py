@@ -2,15 +2,20 @@
 
 The levels of an image are laid out in one table, a row a position. Each output bin is the mean of bilinear samples, and
 each sample a weighted sum of four rows: so a bin is one gather and one small matrix product, whatever level its RoI
-belongs to, and the gradient is the product's and the gather's own. The float64 numpy twin is in ``reference.py``.
+belongs to, and the gradient is the product's and the gather's own. With adaptive sampling the bins of a RoI share one
+gather, of all cells that it touches. The float64 numpy twin is in ``reference.py``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import mindspore as ms
 from mindspore import Tensor, ops
+
+from maskrcnn.ops.boxes import from_inclusive
+from maskrcnn.ops.interpolation import mean_weights
 
 CORNERS = 2  # of the bilinear kernel along one axis
 
@@ -74,6 +79,81 @@ def _axis_samples(start: Tensor, length: Tensor, limit: Tensor, size: int, sampl
     return positions, weights.reshape((-1, size, sampling * CORNERS))
 
 
+@ops.constexpr
+def window_cells(shapes: Sequence[tuple[int, int]], strides: Sequence[int], finest_scale: float) -> int:
+    """Most cells of its level that samples of a RoI can touch.
+
+    An interval of length h touches ceil(h) + 2 cells at most. On all levels but the last a RoI's area is limited, since
+    larger ones belong to the next level; so the worst is a long and thin one.
+    """
+    most = 0
+    for level, ((height, width), stride) in enumerate(zip(shapes, strides)):
+        area = (finest_scale * 2 ** (level + 1) / stride) ** 2 if level < len(shapes) - 1 else math.inf
+        for rows in range(1, height + 1):
+            columns = width if rows <= 3 else min(width, math.ceil(min(area / (rows - 3), width)) + 2)
+            most = max(most, rows * columns)
+    return most
+
+
+def _window(start: Tensor, length: Tensor, limit: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """First cell along an axis that adaptive samples touch, and how many they do, from arguments [R]: both [R]."""
+    length = ops.relu(length)
+    margin = 0.5 * length / (size * ops.maximum(ops.ceil(length / size), Tensor(1.0, ms.float32)))
+    low = ops.minimum(ops.relu(ops.floor(start + margin)), limit - 1.0)
+    high = ops.minimum(ops.relu(ops.floor(start + length - margin) + 1.0), limit - 1.0)
+    return low, high - low + 1.0
+
+
+def _pool_windows(
+    table: Tensor,
+    x_axis: tuple[Tensor, Tensor, Tensor],
+    y_axis: tuple[Tensor, Tensor, Tensor],
+    first_row: Tensor,
+    shapes: Sequence[tuple[int, int]],
+    size: int,
+    cells: int,
+) -> Tensor:
+    """RoIAlign with ceil(bin length) samples along each side of a bin.
+
+    The cells of a RoI's window are gathered once, row by row, into ``cells`` slots; each bin is a weighted sum of them,
+    whose weights are those along the two axes multiplied.
+
+    Args:
+        x_axis, y_axis: start and length of the RoI in cells, and the length of its map: each three of [R,1,1].
+        first_row: of its map in the table, [R,1,1].
+
+    Returns:
+        float32 [R, size*size, C].
+    """
+    r = first_row.shape[0]
+    slot = ops.arange(0, cells, dtype=ms.int32).reshape((1, cells)).broadcast_to((r, cells))
+    x_start, x_length, width = x_axis[0].reshape((r,)), x_axis[1].reshape((r,)), x_axis[2].reshape((r,))
+    y_start, y_length, height = y_axis[0].reshape((r,)), y_axis[1].reshape((r,)), y_axis[2].reshape((r,))
+    left, columns = _window(x_start, x_length, width, size)
+    top, rows = _window(y_start, y_length, height, size)
+    across = columns.astype(ms.int32).reshape((r, 1)).broadcast_to((r, cells))
+    down = rows.astype(ms.int32).reshape((r, 1)).broadcast_to((r, cells))
+    row, column = slot // across, slot % across
+    used = (row < down).astype(ms.float32)
+    row = ops.minimum(row, down - 1)
+
+    weights = []
+    axes = ((y_start, y_length, height, top, row, 0), (x_start, x_length, width, left, column, 1))
+    for start, length, limit, first, index, axis in axes:
+        longest = max([shape[axis] for shape in shapes])
+        at = first.reshape((r, 1)) + ops.arange(0, longest, dtype=ms.float32).reshape((1, longest))
+        along = mean_weights(start, length, limit, at, ops.ones_like(start), size)  # [R, size, longest]
+        weights.append(ops.gather_elements(along, 2, index.reshape((r, 1, cells)).broadcast_to((r, size, cells))))
+    y_weight = (weights[0] * used.reshape((r, 1, cells)).broadcast_to((r, size, cells))).reshape((r, size, 1, cells))
+    x_weight = weights[1].reshape((r, 1, size, cells))
+    shape = (r, size, size, cells)
+    weight = (y_weight.broadcast_to(shape) * x_weight.broadcast_to(shape)).reshape((r, size * size, cells))
+
+    place = (top.reshape((r, 1)) + row) * width.reshape((r, 1)) + (left.reshape((r, 1)) + column)
+    place = ops.stop_gradient((first_row.reshape((r, 1)) + place).astype(ms.int32))
+    return ops.bmm(ops.stop_gradient(weight), ops.gather(table, place, 0))
+
+
 def roi_align(
     table: Tensor,
     shapes: Sequence[tuple[int, int]],
@@ -83,6 +163,7 @@ def roi_align(
     sampling: int = 2,
     aligned: bool = True,
     finest_scale: float = 56.0,
+    inclusive: bool = False,
 ) -> Tensor:
     """Features of the RoIs of one image.
 
@@ -92,15 +173,16 @@ def roi_align(
         strides: pixels a cell of each level.
         boxes: float32 [R,4] in pixels; no gradient flows to them.
         size: bins along each side.
-        sampling: samples along each side of a bin.
+        sampling: samples along each side of a bin; 0 takes as many as the bin has cells, rounded up (detectron2).
         aligned: shift by half a cell, so that a cell's value stands for its centre (detectron2's ROIAlignV2); False is
             torchvision's default, where RoIs are also at least one cell wide.
+        inclusive: the convention of the boxes, see ``boxes.py``; it matters for their levels alone.
 
     Returns:
         float32 [R, size*size, C], bins row by row.
     """
     boxes = ops.stop_gradient(boxes)
-    level = level_of(boxes, finest_scale, len(shapes))
+    level = level_of(from_inclusive(boxes) if inclusive else boxes, finest_scale, len(shapes))
     scale = _select([1.0 / s for s in strides], level)
     width = _select([float(w) for _, w in shapes], level)
     height = _select([float(h) for h, _ in shapes], level)
@@ -116,6 +198,9 @@ def roi_align(
     if not aligned:
         one = Tensor(1.0, ms.float32)
         roi_width, roi_height = ops.maximum(roi_width, one), ops.maximum(roi_height, one)
+    if sampling == 0:
+        most = window_cells(shapes, strides, finest_scale)
+        return _pool_windows(table, (x1, roi_width, width), (y1, roi_height, height), first_row, shapes, size, most)
     x, x_weight = _axis_samples(x1, roi_width, width, size, sampling)
     y, y_weight = _axis_samples(y1, roi_height, height, size, sampling)
 

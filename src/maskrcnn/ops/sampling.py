@@ -8,7 +8,7 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import Tensor, ops
 
-from maskrcnn.ops.boxes import pairwise_ioa, pairwise_iou
+from maskrcnn.ops.boxes import from_inclusive, pairwise_ioa, pairwise_iou
 
 IGNORE = -1  # label of a crowd region
 
@@ -21,6 +21,7 @@ def match_rois(
     positive_iou: float = 0.5,
     negative_iou: float = 0.5,
     crowd_ioa: float = 0.7,
+    inclusive: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Best ground truth of each candidate, and whether it makes it foreground or background.
 
@@ -28,10 +29,13 @@ def match_rois(
         boxes: float32 [R,4]; valid: bool [R].
         gt_boxes: float32 [G,4]; gt_labels: int32 [G], class > 0, crowd -1, padding 0.
         crowd_ioa: a candidate lying by more than this share in a crowd region is neither.
+        inclusive: the convention of the boxes, see ``boxes.py``.
 
     Returns:
         matched int32 [R] (0 where there is no ground truth), foreground bool [R], background bool [R].
     """
+    if inclusive:
+        boxes, gt_boxes = from_inclusive(boxes), from_inclusive(gt_boxes)
     iou = pairwise_iou(boxes, gt_boxes)
     iou = ops.where((gt_labels > 0)[None, :], iou, -ops.ones_like(iou))
     matched, best = ops.ArgMaxWithValue(1)(iou)

@@ -91,8 +91,8 @@ EDGES = [
 
 
 @pytest.mark.parametrize("aligned, opset", [(True, 16), (False, 13)])
-@pytest.mark.parametrize("size", [7, 14])
-def test_roi_align(aligned: bool, opset: int, size: int) -> None:
+@pytest.mark.parametrize("size, sampling", [(7, 2), (14, 2), (7, 0)])
+def test_roi_align(aligned: bool, opset: int, size: int, sampling: int) -> None:
     rng = np.random.default_rng(6)
     maps = [rng.normal(size=(2, 3, h, w)).astype(np.float32) for h, w in SHAPES]
     boxes = random_boxes(rng, 2, 40)
@@ -102,11 +102,11 @@ def test_roi_align(aligned: bool, opset: int, size: int) -> None:
 
     def build(g, boxes, *levels):
         packed = onnx_boxes.pack_levels(g, levels, SHAPES, STRIDES)
-        return onnx_boxes.roi_align(g, packed, boxes, 2, 40, size, 2, aligned, FINEST)
+        return onnx_boxes.roi_align(g, packed, boxes, 2, 40, size, sampling, aligned, FINEST)
 
     found = run(build, (80, 3, size, size), boxes, *maps, opset=opset).reshape(2, 40, 3, size * size)
     for i in range(2):
         levels = reference.level_of(boxes[i], FINEST, 4)
         assert set(levels) == {0, 1, 2, 3}
-        expected = reference.roi_align([m[i] for m in maps], STRIDES, boxes[i], size, 2, aligned, FINEST)
+        expected = reference.roi_align([m[i] for m in maps], STRIDES, boxes[i], size, sampling, aligned, FINEST)
         np.testing.assert_allclose(found[i].transpose(0, 2, 1), expected, rtol=0, atol=2e-5)

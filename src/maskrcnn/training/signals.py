@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
+ACTION_BYTES = 512  # more than a struct sigaction takes on any system; what it holds is never looked into
+WATCH_SECONDS = 0.05
+
 
 class StopSignals:
-    """Context in which the first SIGINT or SIGTERM is noted in ``received``; a second one acts at once."""
+    """Context in which the first SIGINT or SIGTERM is noted in ``received``; a second one acts at once.
+
+    MindSpore, when it compiles a graph, installs a handler that turns every SIGINT into a SIGTERM, and leaves it there.
+    Python cannot act meanwhile, so a thread puts ours back through the C library.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -17,20 +26,22 @@ class StopSignals:
         self.received: signal.Signals | None = None
         self._at_once = False
         self._before: dict[signal.Signals, object] = {}
+        self._left = threading.Event()
+        self._watch = threading.Thread(target=self._keep, name="stop-signals", daemon=True)
+        self._actions: dict[signal.Signals, bytes] = {}
 
     def __enter__(self) -> StopSignals:
-        self._before = {number: signal.getsignal(number) for number in self.SIGNALS}
-        self.arm()
+        for number in self.SIGNALS:
+            self._before[number] = signal.signal(number, self._handle)
+            self._actions[number] = _action(number)
+        self._watch.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._left.set()
+        self._watch.join()
         for number, handler in self._before.items():
             signal.signal(number, handler or signal.SIG_DFL)  # None: not set from Python
-
-    def arm(self) -> None:
-        """Take the signals again: MindSpore, when it compiles, turns every SIGINT into a SIGTERM."""
-        for number in self.SIGNALS:
-            signal.signal(number, self._handle)
 
     @property
     def exit_code(self) -> int:
@@ -46,8 +57,21 @@ class StopSignals:
         finally:
             self._at_once = False
 
+    def _keep(self) -> None:
+        while not self._left.wait(WATCH_SECONDS):
+            for number, action in self._actions.items():
+                if _action(number) != action:
+                    ctypes.CDLL(None).sigaction(number, action, None)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._at_once or self.received:
             raise SystemExit(128 + number)
         self.received = signal.Signals(number)
         print(f"{self.received.name} received: finishing the step (again to leave at once)", flush=True)
+
+
+def _action(number: int) -> bytes:
+    """What the process does on a signal: the C library's struct sigaction."""
+    action = ctypes.create_string_buffer(ACTION_BYTES)
+    ctypes.CDLL(None).sigaction(number, None, action)
+    return action.raw

@@ -121,7 +121,6 @@ class Trainer:
         with contextlib.closing(self.loader.epoch(epoch, start)) as batches:
             for batch, waited, began in timed(batches):
                 losses, norm, rate = self.train_step(batch)
-                stop.arm()
                 self.agree_to_stop(stop)
                 since_line.append(losses)
                 self.progress.add(batch.image.shape, waited, time.perf_counter() - began)

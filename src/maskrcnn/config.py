@@ -60,7 +60,7 @@ class Config:
     pixel_mean: tuple[float, ...] = _key((123.675, 116.28, 103.53), "subtracted from R, G, B", length=3)
     pixel_std: tuple[float, ...] = _key((58.395, 57.12, 57.375), "divides R, G, B", above=0, length=3)
     padding_counts: bool = _key(
-        False, "padding is part of the image: black pixels, where boxes may lie (MindSpore's zoo)"
+        False, "padding is black pixels of the image, where boxes may lie (MindSpore's zoo)"
     )
     max_instance_count: int = _key(128, "most objects of an image used in training", least=1)
     mask_shape: tuple[int, ...] = _key((28, 28), "size of a predicted mask, twice mask_out_size", least=2, length=2)
@@ -125,7 +125,7 @@ class Config:
     # RoIAlign
     roi_layer: dict[str, int] = field(
         default_factory=ROI_LAYER.copy,
-        metadata=_metadata("cells for boxes, for masks; samples per cell side", least=1),
+        metadata=_metadata("cells for boxes, for masks; samples per cell side, 0 = adaptive", least=0),
     )
     roi_align_featmap_strides: tuple[int, ...] = _key(
         PYRAMID_STRIDES[:4], "pixels per cell of P2 to P5; fixed by the network"
@@ -137,7 +137,7 @@ class Config:
     pos_iou_thr_stage2: float = _key(0.5, "proposals from this overlap on are objects", least=0, most=1)
     num_expected_pos_stage2: int = _key(128, "most object proposals sampled per image", least=1)
     num_expected_total_stage2: int = _key(512, "proposals sampled per image in total", least=1)
-    mask_roi_num: int = _key(64, "mask-head slots per image, filled with its positives", least=1)
+    mask_roi_num: int = _key(48, "mask-head slots per image, filled with its positives", least=1)
     # Heads
     rcnn_num_layers: int = _key(2, "fully connected layers of the box head", least=1)
     rcnn_fc_out_channels: int = _key(1024, "width of those layers", least=1)

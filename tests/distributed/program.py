@@ -1,0 +1,152 @@
+"""One process of a job that trains a small Mask R-CNN: ``program.py FOLDER``, with or without the launcher.
+
+It leaves ``rank{rank}.npz`` with all weights, moments and losses, and ``rank{rank}.json`` with what the ranks told each
+other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn
+from tests.models.test_mask_rcnn import CLASSES, PROPOSALS, RATIOS, SCALES, STRIDES, make_batch
+
+from maskrcnn import cli
+from maskrcnn.config import Config
+from maskrcnn.data.batch import Batch
+from maskrcnn.device import join_ranks
+from maskrcnn.distributed import ranks as ranks_module
+from maskrcnn.distributed.parameters import share_parameters
+from maskrcnn.distributed.ranks import Ranks
+from maskrcnn.models.box_head import BoxHead
+from maskrcnn.models.fpn import FPN
+from maskrcnn.models.mask_head import MaskHead
+from maskrcnn.models.mask_rcnn import DetectionSettings, MaskRCNN, RoISettings
+from maskrcnn.models.rpn import RPN
+from maskrcnn.training.checkpoint_folder import CheckpointFolder
+from maskrcnn.training.logs import TrainLog
+from maskrcnn.training.optimizer import MomentumSGD
+from maskrcnn.training.schedule import LearningRate
+from maskrcnn.training.step import TrainStep
+from maskrcnn.training.trainer import Plan, Trainer
+
+IMAGES = 4  # a step, of all ranks together
+STEPS = 3  # done when the run stops
+LAST_RANK_IS_STOPPED_IN = 2  # the step; the others hear of it in the next
+LABELS = [[1, 2, 3, 1, 1], [0] * 5, [2, -1, 0, 0, 0], [3, 0, 0, 0, 0]]  # very unequal images
+
+
+class Backbone(nn.Cell):
+    """Four convolutions, where there are 50: C2 to C5."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out_channels = (4, 4, 4, 4)
+        self.first = nn.Conv2d(3, 4, 3, stride=4, has_bias=True)
+        self.rest = nn.CellList([nn.Conv2d(4, 4, 3, stride=2, has_bias=True) for _ in range(3)])
+
+    def construct(self, x: Tensor) -> tuple[Tensor, ...]:
+        levels = (self.first(x),)
+        for layer in self.rest:
+            levels += (layer(levels[-1]),)
+        return levels
+
+
+def small_network(ranks: int) -> MaskRCNN:
+    """The real RPN and heads, narrow, on the pyramid of a backbone without batch statistics."""
+    ms.set_seed(1)
+    backbone = Backbone()
+    return MaskRCNN(
+        backbone,
+        FPN(backbone.out_channels, 4),
+        RPN(4, 4, SCALES, RATIOS, STRIDES, PROPOSALS, PROPOSALS),
+        BoxHead(4, 7, 8, 1, CLASSES),
+        MaskHead(4, 4, 1, CLASSES),
+        RoISettings(finest_scale=16.0, num_positive=8, num_total=32, num_mask=6),
+        DetectionSettings(0.05, 0.5, 200, 10),
+        ranks=ranks,
+    )
+
+
+class Loader:
+    """This rank's part of batches that do not depend on the number of ranks."""
+
+    steps_per_epoch = 6
+    objects_left_out = 0
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+
+    def epoch(self, epoch: int, start_step: int = 0):
+        size = IMAGES // self.ranks.world
+        own = slice(self.ranks.rank * size, (self.ranks.rank + 1) * size)
+        for step in range(start_step, self.steps_per_epoch):
+            if not self.ranks.alone and self.ranks.rank == self.ranks.world - 1 and step + 1 == LAST_RANK_IS_STOPPED_IN:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield Batch(*(array[own] for array in make_batch(step, LABELS)))
+
+
+def train(ranks: Ranks, folder: Path) -> tuple[Trainer, int]:
+    """Train until a signal stops all ranks, or alone for as many steps; with the exit code."""
+    net = small_network(ranks.world).set_train()
+    loader = Loader(ranks)
+    checkpoints = None
+    if ranks.rank == 0:
+        checkpoints = CheckpointFolder(folder / "checkpoint", 3)
+        checkpoints.prepare()
+    trainer = Trainer(
+        TrainStep(net, MomentumSGD(net.trainable_params(), 0.9, 1e-4), clip_grad_norm=1.0, ranks=ranks.world),
+        loader,
+        LearningRate(0.05, 12, warmup_steps=0),
+        Plan(epochs=2, max_steps=STEPS if ranks.alone else 0),
+        identity={
+            "seed": 1,
+            "steps_per_epoch": loader.steps_per_epoch,
+            "batch_size": IMAGES // ranks.world,
+            "world": ranks.world,
+            "class_names": ["a", "b", "c"],
+        },
+        log=partial(TrainLog, folder, ranks.rank),
+        checkpoints=checkpoints,
+        ranks=ranks,
+    )
+    trainer.share_state()
+    return trainer, trainer.train()
+
+
+def exchanged(ranks: Ranks) -> dict:
+    """What comes back of messages of unequal lengths, longer than the pieces they are sent in."""
+    ranks_module.CHUNK = 100
+    own = bytes((7 * i + ranks.rank) % 256 for i in range(1001 * ranks.rank))
+    parameter = Parameter(Tensor(np.float32([ranks.rank, -0.0, np.nan, 1e-42])), name="p")
+    share_parameters([parameter], ranks)
+    gathered = ranks.gather(own, "nothing")
+    return {
+        "all": [part.hex() for part in ranks.gather_all(own, "nothing")],
+        "on rank 0": gathered and [part.hex() for part in gathered],
+        "from rank 0": ranks.broadcast(f"text of {ranks.rank}".encode(), "nothing").decode(),
+        "parameter": parameter.asnumpy().tobytes().hex(),
+        "local_rank": ranks.local_rank,
+    }
+
+
+def main() -> int:
+    folder = Path(sys.argv[1])
+    ranks = join_ranks(Config(wait_timeout=120))
+    told = exchanged(ranks)
+    trainer, told["exit code"] = train(ranks, folder)
+    np.savez(folder / f"rank{ranks.rank}.npz", **dict(trainer.state()))
+    (folder / f"rank{ranks.rank}.json").write_text(json.dumps({**told, "steps": trainer.global_step}))
+    ranks.wait("all to be done")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

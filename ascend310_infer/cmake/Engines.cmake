@@ -55,7 +55,7 @@ endif()
 maskrcnn_engine(mindspore maskrcnn_python)
 
 # --- AscendCL: CANN's toolkit or its inference packages ---
-if(acl IN_LIST MASKRCNN_ENGINES)
+if(acl IN_LIST MASKRCNN_ENGINES AND NOT TARGET maskrcnn_acl)
   set(_places $ENV{ASCEND_HOME_PATH} $ENV{ASCEND_TOOLKIT_HOME} $ENV{ASCEND_NNRT_HOME}
       /usr/local/Ascend/ascend-toolkit/latest /usr/local/Ascend/nnrt/latest /usr/local/Ascend/latest)
   find_path(ACL_INCLUDE_DIR acl/acl.h HINTS ${_places} PATH_SUFFIXES include runtime/include acllib/include)
@@ -69,7 +69,7 @@ endif()
 maskrcnn_engine(acl maskrcnn_acl)
 
 # --- MindSpore Lite: the unpacked archive of the vendor, which LITE_HOME names ---
-if(lite IN_LIST MASKRCNN_ENGINES)
+if(lite IN_LIST MASKRCNN_ENGINES AND NOT TARGET maskrcnn_lite)
   find_path(LITE_INCLUDE_DIR include/api/model.h HINTS $ENV{LITE_HOME}/runtime NO_DEFAULT_PATH)
   find_library(LITE_LIBRARY mindspore-lite HINTS $ENV{LITE_HOME}/runtime/lib)
   if(LITE_INCLUDE_DIR AND LITE_LIBRARY)

@@ -1,6 +1,7 @@
 #include "image.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <fstream>
 #include <system_error>
@@ -11,6 +12,21 @@
 #include "error.h"
 
 namespace maskrcnn {
+namespace {
+
+/// Whether a JPEG's end marker is missing behind its last scan. OpenCV before 4.11 fills what is missing with grey.
+bool is_cut_off(const std::vector<std::uint8_t>& data) {
+    constexpr std::array<std::uint8_t, 2> start_of_image = {0xFF, 0xD8};
+    constexpr std::array<std::uint8_t, 2> start_of_scan = {0xFF, 0xDA};
+    constexpr std::array<std::uint8_t, 2> end_of_image = {0xFF, 0xD9};
+    if (data.size() < 2 || !std::equal(start_of_image.begin(), start_of_image.end(), data.begin())) {
+        return false;
+    }
+    const auto scan = std::find_end(data.begin(), data.end(), start_of_scan.begin(), start_of_scan.end());
+    return std::search(scan, data.end(), end_of_image.begin(), end_of_image.end()) == data.end();
+}
+
+}  // namespace
 
 Size fit_size(Size image, Size canvas, bool keep_ratio) {
     if (!keep_ratio) {
@@ -53,7 +69,7 @@ cv::Mat decode_image(const std::vector<std::uint8_t>& data) {
     } catch (const cv::Exception& error) {
         throw ImageError("the image cannot be decoded (" + error.err + "); replace the file");
     }
-    if (image.empty()) {
+    if (image.empty() || is_cut_off(data)) {
         throw ImageError("the image cannot be decoded (" + std::to_string(data.size()) +
                          " bytes, no valid JPEG or PNG); replace the file");
     }

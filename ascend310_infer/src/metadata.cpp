@@ -52,7 +52,7 @@ std::vector<ModelFile> models_of(const json& values, const fs::path& model) {
         ModelShape shape;
         shape.images = entry.at("batch_size").get<int>();
         shape.canvas = {entry.at("height").get<int>(), entry.at("width").get<int>()};
-        shape.detections = values.at("max_detections").get<int>();
+        shape.max_detections = values.at("max_detections").get<int>();
         shape.mask_side = values.at("mask_size").get<int>();
         models.push_back({model.parent_path() / name.replace_extension(model.extension()), shape});
     }
@@ -70,7 +70,7 @@ void check(const Metadata& metadata, const fs::path& model, const fs::path& file
     }
     for (const ModelFile& listed : metadata.models) {
         const ModelShape& shape = listed.shape;
-        const auto sides = {shape.images, shape.canvas.height, shape.canvas.width, shape.detections, shape.mask_side};
+        const auto sides = {shape.images, shape.canvas.height, shape.canvas.width, shape.max_detections, shape.mask_side};
         if (*std::min_element(sides.begin(), sides.end()) < 1) {
             throw Error(file.string() + " gives " + listed.path.filename().string() +
                         " a size below 1: export the model again");

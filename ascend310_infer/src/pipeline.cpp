@@ -98,8 +98,7 @@ private:
     void write(const Finished& batch, int index) {
         const Stopwatch stopwatch;
         const LoadedImage& image = batch.images[static_cast<std::size_t>(index)];
-        const ModelShape& shape = metadata_.models[batch.model].shape;
-        const auto objects = objects_of_image(batch.found, shape, index, image.network, image.original);
+        const auto objects = objects_of_image(batch.found, rules_.mask_side, index, image.network, image.original);
         for (const Object& object : objects) {
             const Records records = coco_records(image.source.id, object, image.original, rules_);
             boxes_.append(records.box);

@@ -6,8 +6,6 @@
 #include <cmath>
 #include <cstddef>
 
-#include <nlohmann/json.hpp>
-
 #include "error.h"
 #include "rle.h"
 
@@ -21,21 +19,31 @@ void require_finite(const char* name, const float* values, std::size_t count) {
     }
 }
 
+/// COCO's letters for run lengths as JSON text: the backslash is one of them.
+std::string escaped(const std::string& letters) {
+    std::string text;
+    for (const char letter : letters) {
+        if (letter == '\\') {
+            text += letter;
+        }
+        text += letter;
+    }
+    return text;
+}
+
 }  // namespace
 
-std::vector<Object> objects_of_image(const Detections& found, const ModelShape& shape, int index, Size network,
-                                     Size original) {
+std::vector<Object> objects_of_image(const Detections& found, int mask_side, int index, Size network, Size original) {
     const auto width = static_cast<float>(original.width);
     const auto height = static_cast<float>(original.height);
     // From both sizes: rounding the resized sides makes the factors differ from the common scale.
     const float across = width / static_cast<float>(network.width);
     const float down = height / static_cast<float>(network.height);
-    const auto slots = static_cast<std::size_t>(shape.detections);
-    const auto cells = static_cast<std::size_t>(shape.mask_side) * static_cast<std::size_t>(shape.mask_side);
+    const auto cells = static_cast<std::size_t>(mask_side) * static_cast<std::size_t>(mask_side);
 
     std::vector<Object> objects;
-    const auto first = static_cast<std::size_t>(index) * slots;
-    for (auto slot = first; slot < first + slots; ++slot) {
+    const auto first = static_cast<std::size_t>(index) * found.slots;
+    for (auto slot = first; slot < first + found.slots; ++slot) {
         if (found.valid[slot] == 0) {
             continue;
         }
@@ -69,11 +77,10 @@ Records coco_records(std::int64_t image_id, const Object& object, Size image, co
     const std::string corners = shortest(box.x1) + ", " + shortest(box.y1) + ", " + shortest(box.x2 - box.x1) + ", " +
                                 shortest(box.y2 - box.y1);
     const auto pasted = paste_mask(object.mask, rules.mask_side, box, image, rules.paste_integer_boxes);
-    const std::string counts = compress(run_lengths(pasted, image, rules.mask_threshold));
+    const std::string counts = escaped(compress(run_lengths(pasted, image, rules.mask_threshold)));
     const std::string size = std::to_string(image.height) + ", " + std::to_string(image.width);
     return {common + ", \"bbox\": [" + corners + "]" + score,
-            common + ", \"segmentation\": {\"size\": [" + size + "], \"counts\": " + nlohmann::json(counts).dump() + "}" +
-                score};
+            common + ", \"segmentation\": {\"size\": [" + size + "], \"counts\": \"" + counts + "\"}" + score};
 }
 
 std::string shortest(float value) {

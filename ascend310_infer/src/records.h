@@ -21,8 +21,7 @@ struct Object {
 /// The valid objects of image `index` of a batch, best score first, boxes scaled from the picture on the canvas
 /// (`network`) to the image file's size (`original`) and clipped to it. `found` must outlive them.
 /// Throws Error where the network gave something that is not finite.
-std::vector<Object> objects_of_image(const Detections& found, const ModelShape& shape, int index, Size network,
-                                     Size original);
+std::vector<Object> objects_of_image(const Detections& found, int mask_side, int index, Size network, Size original);
 
 /// An object as JSON objects of COCO's result format. `mask` carries no box: pycocotools would take the box's area.
 struct Records {

@@ -22,6 +22,17 @@ std::string text(const std::vector<std::int64_t>& shape) {
     return "[" + sides + "]";
 }
 
+std::array<std::vector<std::int64_t>, 5> output_shapes(const ModelShape& shape, std::int64_t slots) {
+    const std::int64_t n = shape.images;
+    return {{{n, slots, 4}, {n, slots}, {n, slots}, {n, slots}, {n, slots, shape.mask_side, shape.mask_side}}};
+}
+
+/// Number of slots of an image, as the scores' shape [N, K] has it.
+std::int64_t count_slots(const std::vector<std::int64_t>& scores, const ModelShape& shape) {
+    const bool possible = scores.size() == 2 && scores[1] >= 1 && scores[1] <= shape.max_detections;
+    return possible ? scores[1] : shape.max_detections;
+}
+
 template <typename From, typename To>
 void copy(const TensorView& tensor, std::vector<To>& to) {
     to.resize(elements(tensor.shape));
@@ -69,12 +80,6 @@ std::array<std::vector<std::int64_t>, 2> input_shapes(const ModelShape& shape) {
     return {{{shape.images, shape.canvas.height, shape.canvas.width, 3}, {shape.images, 2}}};
 }
 
-std::array<std::vector<std::int64_t>, 5> output_shapes(const ModelShape& shape) {
-    const std::int64_t n = shape.images;
-    const std::int64_t k = shape.detections;
-    return {{{n, k, 4}, {n, k}, {n, k}, {n, k}, {n, k, shape.mask_side, shape.mask_side}}};
-}
-
 void check_count(const char* what, std::size_t found, std::size_t expected) {
     if (found != expected) {
         throw Error("the model has " + std::to_string(found) + " " + what + ", not " + std::to_string(expected) +
@@ -90,11 +95,13 @@ void check_shape(const char* name, const std::vector<std::int64_t>& found, const
 }
 
 Detections copy_outputs(const std::array<TensorView, 5>& outputs, const ModelShape& shape) {
-    const auto expected = output_shapes(shape);
+    const std::int64_t slots = count_slots(outputs[1].shape, shape);
+    const auto expected = output_shapes(shape, slots);
     for (std::size_t i = 0; i < outputs.size(); ++i) {
         check_shape(output_names[i], outputs[i].shape, expected[i]);
     }
     Detections found;
+    found.slots = static_cast<std::size_t>(slots);
     copy_floats(output_names[0], outputs[0], found.boxes);
     copy_floats(output_names[1], outputs[1], found.scores);
     copy_labels(output_names[2], outputs[2], found.labels);

@@ -10,12 +10,11 @@
 
 namespace maskrcnn {
 
-/// Sizes of a model's inputs and outputs, all fixed at export: N images on a canvas of H x W, K detections for each
-/// image, masks of m x m.
+/// Sizes of a model's inputs and outputs, all fixed at export: N images on a canvas of H x W, masks of m x m.
 struct ModelShape {
     int images = 1;
     Size canvas;
-    int detections = 100;
+    int max_detections = 100;  ///< for each image; a model with few candidates, on a tiny canvas, has fewer slots
     int mask_side = 28;
 };
 
@@ -28,10 +27,11 @@ struct InputBatch {
     std::vector<float> image_shape;
 };
 
-/// The network's output. boxes float32 [N, K, 4], x1, y1, x2, y2 in pixels of the canvas; scores float32 [N, K]; labels
+/// The network's output, with K slots for each image. boxes float32 [N, K, 4], x1, y1, x2, y2 in pixels of the canvas; scores float32 [N, K]; labels
 /// int32 [N, K], 1 being the first class; valid [N, K], 0 marks padding; masks float32 [N, K, m, m], probabilities in
 /// the frame of the box.
 struct Detections {
+    std::size_t slots = 0;
     std::vector<float> boxes;
     std::vector<float> scores;
     std::vector<std::int32_t> labels;
@@ -52,9 +52,8 @@ struct TensorView {
 constexpr std::array<const char*, 2> input_names = {"image", "image_shape"};
 constexpr std::array<const char*, 5> output_names = {"boxes", "scores", "labels", "valid", "masks"};
 
-/// The shapes that the tensors named in `input_names` and `output_names` must have.
+/// The shapes that the tensors named in `input_names` must have.
 std::array<std::vector<std::int64_t>, 2> input_shapes(const ModelShape& shape);
-std::array<std::vector<std::int64_t>, 5> output_shapes(const ModelShape& shape);
 
 /// Throws Error where a model has another number of `what` ("inputs", "outputs").
 void check_count(const char* what, std::size_t found, std::size_t expected);

@@ -129,6 +129,8 @@ def test_help_lists_every_key_with_its_meaning(capsys: pytest.CaptureFixture[str
         (["--pixel_std", "[1, 0, 2]"], ["pixel_std", "above 0"]),
         (["--roi_layer", "{sample_nun: 1}"], ["sample_nun", "sample_num"]),
         (["--roi_layer", "[7]"], ["roi_layer", "mapping"]),
+        (["--roi_layer", "{sample_num: -1}"], ["roi_layer", "-1", "at least 0"]),
+        (["--roi_layer", "{out_size: 0}"], ["roi_layer", "out_size must be at least 1"]),
         (["--backbone", "resnet51"], ["backbone", "resnet51", "resnet50"]),
         (["--img_width", "500"], ["img_width", "500", "multiple of 64"]),
         (["--test_score_thr", "1.5"], ["test_score_thr", "1.5", "at least 0", "at most 1"]),

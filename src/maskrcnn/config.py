@@ -59,9 +59,7 @@ class Config:
     )
     pixel_mean: tuple[float, ...] = _key((123.675, 116.28, 103.53), "subtracted from R, G, B", length=3)
     pixel_std: tuple[float, ...] = _key((58.395, 57.12, 57.375), "divides R, G, B", above=0, length=3)
-    padding_counts: bool = _key(
-        False, "padding is black pixels of the image, where boxes may lie (MindSpore's zoo)"
-    )
+    padding_counts: bool = _key(False, "padding is black pixels of the image, where boxes may lie (MindSpore's zoo)")
     max_instance_count: int = _key(128, "most objects of an image used in training", least=1)
     mask_shape: tuple[int, ...] = _key((28, 28), "size of a predicted mask, twice mask_out_size", least=2, length=2)
     mask_crop_size: int = _key(112, "size of the stored ground-truth mask crop, at least that of mask_shape", least=2)
@@ -125,7 +123,7 @@ class Config:
     # RoIAlign
     roi_layer: dict[str, int] = field(
         default_factory=ROI_LAYER.copy,
-        metadata=_metadata("cells for boxes, for masks; samples per cell side, 0 = adaptive", least=0),
+        metadata=_metadata("cells for boxes, for masks; samples along a cell, 0 = adaptive", least=0),
     )
     roi_align_featmap_strides: tuple[int, ...] = _key(
         PYRAMID_STRIDES[:4], "pixels per cell of P2 to P5; fixed by the network"

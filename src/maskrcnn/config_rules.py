@@ -76,6 +76,8 @@ def check_combinations(cfg: Config) -> None:
         fixed = PYRAMID_STRIDES[:strides]
         require(getattr(cfg, key) == fixed, f"the network's levels have strides {shown(fixed)}", key)
 
+    for name in ("out_size", "mask_out_size"):
+        require(cfg.roi_layer[name] > 0, f"{name} must be at least 1", "roi_layer")
     side = 2 * cfg.roi_layer["mask_out_size"]
     doubling = "the mask head makes masks of twice mask_out_size"
     require(cfg.mask_shape == (side, side), doubling, "mask_shape", "roi_layer")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tests.graph import Compiled, Gradient
@@ -155,6 +157,20 @@ def test_no_gradient_to_the_boxes():
     _, gradients = run(as_table(random_maps(rng)), random_rois(rng, 5), cotangents=[np.ones((1, 4, 3))])
     assert np.abs(gradients[0]).sum() > 0
     assert (gradients[1] == 0).all()
+
+
+@pytest.mark.parametrize("size", [7, 14])
+@pytest.mark.parametrize("variant", ["aligned", "older"])
+def test_adaptive_sampling_of_torchvision(variant, size):
+    """``tests/data_files/roi_align.npz`` holds what its operator computes, see ``make_roi_align.py`` there."""
+    fixture = np.load(Path(__file__).resolve().parents[1] / "data_files" / "roi_align.npz")
+    feature, rois, stride = fixture["map"][0], fixture["rois"], (int(fixture["stride"]),)
+    settings = {"strides": stride, "shapes": (feature.shape[1:],), "size": size, "sampling": 0}
+    found = Compiled(pool, **settings, aligned=variant == "aligned")(as_table([feature]), rois)
+    expected = fixture[f"{variant}_{size}"].reshape(len(rois), 4, -1).swapaxes(1, 2)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    twin = reference.roi_align([feature], stride, rois, size, 0, variant == "aligned")
+    np.testing.assert_allclose(twin, expected, atol=1e-4)
 
 
 def test_levels_of_torchvision(parity_file):

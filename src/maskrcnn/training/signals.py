@@ -9,15 +9,16 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-ACTION_BYTES = 512  # more than a struct sigaction takes on any system; what it holds is never looked into
-WATCH_SECONDS = 0.05
+ACTION_BYTES = 512  # more than a struct sigaction takes on any system
+HANDLER = slice(ctypes.sizeof(ctypes.c_void_p))  # its first member, the address of the handler; the rest is not read
+WATCH_SECONDS = 0.02
 
 
 class StopSignals:
     """Context in which the first SIGINT or SIGTERM is noted in ``received``; a second one acts at once.
 
-    MindSpore, when it compiles a graph, installs a handler that turns every SIGINT into a SIGTERM, and leaves it there.
-    Python cannot act meanwhile, so a thread puts ours back through the C library.
+    MindSpore, when it builds a graph, installs a handler that turns every SIGINT into a SIGTERM, and afterwards another
+    that stays. Python is not asked meanwhile, so a thread puts ours back through the C library.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -60,7 +61,7 @@ class StopSignals:
     def _keep(self) -> None:
         while not self._left.wait(WATCH_SECONDS):
             for number, action in self._actions.items():
-                if _action(number) != action:
+                if _action(number)[HANDLER] != action[HANDLER]:
                     ctypes.CDLL(None).sigaction(number, action, None)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

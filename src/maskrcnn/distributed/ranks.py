@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,6 +21,7 @@ from maskrcnn.errors import DistributedError
 CHUNK = 2**20  # int32 words sent at once: 4 MiB, so that gathering needs little memory
 MARGIN = 60  # seconds by which our own time limit, whose message is clear, comes before MindSpore's
 GONE = 10  # seconds without a sign of life after which a process on another host counts as dead
+ADOPTED = 30  # seconds in which msrun ends, once it has started all processes
 PR_SET_PDEATHSIG = 1
 EXIT_LOST = 3  # of a process whose peers did not come in time
 DEVICES = "MASKRCNN_DEVICES"  # set by the launcher: the device of each local process, in the order of their ranks
@@ -184,8 +186,17 @@ def set_time_limits(target: str, timeout: float) -> None:
 
 
 def stop_with_launcher() -> None:
-    """Have this process save and stop if the launcher is killed, as if it had passed on a signal."""
-    if not is_scheduler() and os.environ.get(LAUNCHER) == str(os.getppid()):
+    """Have this process save and stop if the launcher is killed, as if it had passed on a signal.
+
+    The launcher is its parent as soon as msrun, which started it, has ended.
+    """
+    launcher = os.environ.get(LAUNCHER)
+    if launcher is None or is_scheduler():
+        return
+    deadline = time.monotonic() + ADOPTED
+    while str(os.getppid()) != launcher and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if str(os.getppid()) == launcher:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 

@@ -1,0 +1,214 @@
+"""The launcher with processes that do nothing: what it says when one ends, and that nothing is left over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.distributed.test_training import free_port
+
+from maskrcnn import launch
+from maskrcnn.distributed.job import Job, Plan, last_error
+from maskrcnn.errors import ConfigError, DistributedError
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKER = Path(__file__).with_name("worker.py")
+
+
+class Launcher:
+    """A launcher in a process of its own, with two workers."""
+
+    def __init__(self, folder: Path, *arguments: str, options: tuple[str, ...] = ()) -> None:
+        self.logs = folder / "logs"
+        command = [sys.executable, "-m", "maskrcnn.launch", "--workers", "2", "--log_dir", str(self.logs)]
+        command += ["--master_port", str(free_port()), *options, str(WORKER), *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        self.began = time.monotonic()
+        self.process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def workers(self) -> list[psutil.Process]:
+        """The workers, once both are at work."""
+        logs = [self.logs / f"worker_{rank}.log" for rank in (0, 1)]
+        while not all(log.exists() and "at work" in log.read_text() for log in logs):
+            assert self.process.poll() is None
+            time.sleep(0.05)
+        return [process for process in psutil.process_iter() if str(WORKER) in self.command(process)]
+
+    def command(self, process: psutil.Process) -> list[str]:
+        try:
+            ours = process.environ().get("MASKRCNN_LAUNCHER") == str(self.process.pid)
+            return process.cmdline() if ours and process.environ()["MS_ROLE"] == "MS_WORKER" else []
+        except (psutil.Error, KeyError):
+            return []
+
+    def finish(self) -> tuple[int, str, list[str]]:
+        """Exit code, output and lines of errors."""
+        output, errors = self.process.communicate(timeout=120)
+        return self.process.returncode, output, errors.splitlines()
+
+
+def test_a_job_that_ends_well(tmp_path):
+    launcher = Launcher(tmp_path, "lingering scheduler", "--key", "a value")
+    code, output, errors = launcher.finish()
+    assert (code, errors) == (0, [])
+    assert "rank 0 at work, devices None, with ['--key', 'a value']" in output
+    assert "rank 1 at work" in (launcher.logs / "worker_1.log").read_text()
+
+
+def test_a_killed_worker_is_named_and_the_others_end(tmp_path):
+    launcher = Launcher(tmp_path, "waiting")
+    workers = launcher.workers()
+    assert len(workers) == 2
+    victim = next(process for process in workers if process.environ()["RANK_ID"] == "1")
+    victim.kill()
+    began = time.monotonic()
+    code, _, errors = launcher.finish()
+    assert time.monotonic() - began < 15
+    log = launcher.logs / "worker_1.log"
+    assert code == 128 + signal.SIGKILL
+    assert errors == [f"error: rank 1 on {socket.gethostname()} was killed by SIGKILL (log: {log})"]
+    assert not any(process.is_running() for process in workers)
+
+
+def test_a_failed_job_starts_again_from_its_last_checkpoint(tmp_path):
+    launcher = Launcher(tmp_path, "killed", options=("--max_restarts", "2"))
+    code, output, errors = launcher.finish()
+    assert code == 0 and len(errors) == 1 and "rank 1" in errors[0]
+    assert "restart 1 of 2, from the last checkpoint" in output
+    assert "with ['--resume', 'auto']" in output
+    assert len(list(launcher.logs.glob("worker_1.*.log"))) == 1  # of the first start
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "cause"),
+    [("user error", 2, "exit code 2: no space left"), ("exception", 1, "exit code 1: ValueError: a defect")],
+)
+def test_exit_codes_and_causes(tmp_path, what, code, cause):
+    """The user's own errors would come again: no restart."""
+    launcher = Launcher(tmp_path, what, options=("--max_restarts", "1" if code == 2 else "0"))
+    found, output, errors = launcher.finish()
+    assert found == code and "restart" not in output
+    assert errors == [
+        f"error: rank 1 on {socket.gethostname()} ended with {cause} (log: {launcher.logs / 'worker_1.log'})"
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_let_the_processes_save(tmp_path, number):
+    launcher = Launcher(tmp_path, "waiting", options=("--max_restarts", "3"))
+    launcher.workers()
+    launcher.process.send_signal(number)
+    code, output, errors = launcher.finish()
+    assert (code, errors) == (128 + number, [])
+    assert "saved" in output and "restart" not in output
+    assert "saved" in (launcher.logs / "worker_1.log").read_text()
+
+
+def test_processes_do_not_outlive_a_killed_launcher(tmp_path):
+    launcher = Launcher(tmp_path, "waiting")
+    workers = launcher.workers()
+    launcher.process.kill()
+    launcher.finish()
+    _, alive = psutil.wait_procs(workers, timeout=15)
+    assert not alive
+    assert "saved" in (launcher.logs / "worker_0.log").read_text()
+
+
+def test_a_port_in_use(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        plan = Plan([str(WORKER), "well"], 2, 2, 0, "127.0.0.1", port, tmp_path)
+        with pytest.raises(DistributedError, match=f"port {port} of 127.0.0.1 cannot be used .* --master_port"):
+            launch.run(plan)
+
+
+def test_what_msrun_refuses(tmp_path):
+    plan = Plan([str(WORKER), "well"], 1, 2, 0, "127.0.0.1", free_port(), tmp_path)  # more here than in all
+    with pytest.raises(DistributedError, match=r"msrun failed with exit code 1: ValueError: .* \(log: .*msrun\.log\)"):
+        Job(plan).run()
+
+
+TABLE = """{"server_count": "2", "server_list": [
+    {"server_id": "SERVER_0", "device": [{"device_id": "5", "rank_id": "0"}, {"device_id": "4", "rank_id": "1"}]},
+    {"server_id": "198.51.100.2", "device": [{"device_id": "0", "rank_id": "2"}, {"device_id": "1", "rank_id": "3"}]}
+]}"""
+
+
+@pytest.fixture
+def devices(tmp_path, monkeypatch):
+    """A host that has every device."""
+    monkeypatch.setattr("maskrcnn.distributed.rank_table.RankTable.check_devices", lambda self, node_rank: None)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("node", "expected"), [(0, (5, 4)), (1, (0, 1))])
+def test_plans_of_several_servers(devices, node, expected):
+    """Ranks, devices and the address of the first server follow from the table."""
+    table = devices / "hccl.json"
+    table.write_text(TABLE.replace("SERVER_0", "198.51.100.1"))
+    options = launch.parser().parse_args(
+        ["--rank_table", str(table), "--node_rank", str(node), str(WORKER), "a", "--b"]
+    )
+    plan = launch.make_plan(options)
+    assert (plan.world, plan.local, plan.node_rank, plan.first_rank) == (4, 2, node, 2 * node)
+    assert plan.devices == expected
+    assert (plan.master_addr, plan.master_port) == ("198.51.100.1", 8118)
+    assert plan.command == [str(WORKER), "a", "--b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workers", "2", "nowhere.py"], "there is no script nowhere.py"),
+        (["--workers", "0", str(WORKER)], "make no job"),
+        (["--workers", "2", "--nodes", "2", str(WORKER)], "--node_rank and --master_addr"),
+        (["--workers", "2", "--node_rank", "1", str(WORKER)], "node_rank 1 of 1 hosts"),
+        (["--rank_table", "none.json", str(WORKER)], r"no rank table none\.json"),
+    ],
+)
+def test_options_that_make_no_job(arguments, message):
+    with pytest.raises(DistributedError, match=message):
+        launch.make_plan(launch.parser().parse_args(arguments))
+
+
+def test_servers_without_an_address_and_of_others(devices):
+    table = devices / "hccl.json"
+    table.write_text(TABLE.replace("SERVER_0", "first"))
+    options = launch.parser().parse_args(["--rank_table", str(table), "--node_rank", "1", str(WORKER)])
+    with pytest.raises(DistributedError, match="calls server 0 'first': give its address with --master_addr"):
+        launch.make_plan(options)
+    options.node_rank = None
+    with pytest.raises(DistributedError, match="say which one it is with --node_rank"):
+        launch.make_plan(options)
+
+
+def test_wrong_options_are_one_line():
+    with pytest.raises(ConfigError, match=r"--max_restarts.*see --help"):
+        launch.parser().parse_args(["--workers", "2", "--max_restarts", "many", "x.py"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "it wrote nothing"),
+        ("loss 1\nloss 2\n", "loss 2"),
+        ("Traceback:\n  File\nRuntimeError: x: y\n- C++ stack\n", "RuntimeError: x: y"),
+        ("error: the disk is full\nOSError: later\nbye\n", "the disk is full"),
+    ],
+)
+def test_last_error(tmp_path, text, expected):
+    log = tmp_path / "worker_0.log"
+    log.write_text(text)
+    assert last_error(log) == expected
+    assert last_error(tmp_path / "none.log") == "it wrote nothing"

@@ -74,6 +74,16 @@ def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path, par
     assert folder.save(params, META, 1, 2).exists()
 
 
+def test_a_damaged_best_is_named_and_replaced(tmp_path, params, capsys):
+    folder = CheckpointFolder(tmp_path, keep=1)
+    path = folder.save_best(params, {"best_score": 0.5})
+    path.write_bytes(path.read_bytes()[:-1])
+    assert folder.best_meta() == {}
+    assert "best.ckpt is truncated or damaged" in capsys.readouterr().out
+    folder.save_best(params, {"best_score": 0.4})
+    assert folder.best_meta()["best_score"] == 0.4
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_cannot_be_resumed_from_are_not_saved(tmp_path, params, value):
     folder = CheckpointFolder(tmp_path, keep=1)

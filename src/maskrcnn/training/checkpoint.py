@@ -1,9 +1,9 @@
 """Checkpoints that are either whole or not there: written aside, checked by crc, renamed into place.
 
-The files are MindSpore's own ``.ckpt`` format (``ms.load_checkpoint`` reads them): network parameters under
-their names, momentum under ``moments.<name>``, and everything else (step, seed, configuration, classes, ...)
-as one JSON text entry. They are streamed one parameter at a time, so saving and loading need no second copy
-of the model.
+The files are MindSpore's own ``.ckpt`` format (``ms.load_checkpoint`` reads them): network parameters under their
+names, the optimizer's state under ``moments.<name>`` (AdamW: ``moment1.``, ``moment2.``), and everything else (step,
+seed, configuration, classes, ...) as one JSON text entry. They are streamed one parameter at a time, so saving and
+loading need no second copy of the model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError
 from mindspore.train.checkpoint_pb2 import Checkpoint
 
 from maskrcnn.errors import CheckpointError
-from maskrcnn.training.optimizer import MOMENT_PREFIX
+from maskrcnn.training.optimizer import MOMENT_PREFIXES
 
 FORMAT = 1  # of the JSON entry
 META_ENTRY = "maskrcnn_meta"
@@ -109,11 +109,11 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
     :raises CheckpointError: missing, truncated, damaged (crc), or no MindSpore checkpoint.
     """
     arrays, meta = load_training_state(path)
-    return {name: a for name, a in arrays.items() if not name.startswith(MOMENT_PREFIX)}, meta
+    return {name: a for name, a in arrays.items() if not name.startswith(MOMENT_PREFIXES)}, meta
 
 
 def load_training_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
-    """As ``load_checkpoint``, with the optimizer's ``moments.*`` among the arrays."""
+    """As ``load_checkpoint``, with the state of the optimizer among the arrays."""
     path = Path(path)
     arrays: dict[str, np.ndarray] = {}
     meta: dict = {}

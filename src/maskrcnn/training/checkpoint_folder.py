@@ -120,9 +120,13 @@ class CheckpointFolder:
         return self._write(BEST_NAME, params, meta)
 
     def best_meta(self) -> dict:
-        """Metadata of ``best.ckpt``, {} if there is none yet."""
+        """Metadata of ``best.ckpt``, {} if there is none yet; a damaged one is named, and counts as none."""
         path = self.folder / BEST_NAME
-        return load_meta(path) if path.exists() else {}
+        try:
+            return load_meta(path) if path.exists() else {}
+        except CheckpointError as error:
+            print(f"skipping a checkpoint: {error}", flush=True)
+            return {}
 
     def _write(self, name: str, params: Mapping[str, np.ndarray], meta: Mapping) -> Path:
         self.require_space(sum(array.nbytes for array in params.values()))

@@ -9,7 +9,8 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from maskrcnn.errors import TrainingError
 
-MOMENT_PREFIX = "moments."  # as nn.Momentum names them, so other MindSpore tools know them in a checkpoint
+# As MindSpore's own optimizers name their state, so that other tools know it in a checkpoint.
+MOMENT_PREFIXES = ("moments.", "moment1.", "moment2.")
 
 
 def is_norm_or_bias(parameter: Parameter) -> bool:

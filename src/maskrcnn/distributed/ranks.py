@@ -176,13 +176,13 @@ def set_time_limits(target: str, timeout: float) -> None:
     """How long MindSpore and HCCL wait for a process that is late, and for one that is gone, unless the user has said.
 
     On a CPU MindSpore has one limit for both, so it must be the longer one; processes of this host that are gone are
-    the launcher's matter. HCCL accepts 120 to 7200 s to connect and up to 17340 s for an operation.
+    the launcher's matter. HCCL accepts 120 to 7200 s to connect and 68 to 17340 s for an operation.
     """
     late = math.ceil(timeout) + MARGIN
     os.environ.setdefault("MS_NODE_TIMEOUT", str(late if target == "CPU" else GONE))
     if target == "Ascend":
         os.environ.setdefault("HCCL_CONNECT_TIMEOUT", str(min(max(late, 120), 7200)))
-        os.environ.setdefault("HCCL_EXEC_TIMEOUT", str(min(late, 17340)))
+        os.environ.setdefault("HCCL_EXEC_TIMEOUT", str(min(max(late, 68), 17340)))
 
 
 def stop_with_launcher() -> None:

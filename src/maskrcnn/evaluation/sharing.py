@@ -49,5 +49,7 @@ def together(
         speeds.append(Speed(**part[2]))
     if len(of_image) + len(all_skipped) != len(sources):
         raise EvaluationError(f"{len(sources)} images were to be evaluated, the ranks had {len(of_image)}")
+    number = {source.path: k for k, source in enumerate(sources)}
+    all_skipped.sort(key=lambda item: number.get(item.path, -1))  # hosts may have the files elsewhere
     in_order = [of_image[source.image_id] for source in sources if source.image_id in of_image]
     return in_order, all_skipped, Speed.of_ranks(speeds)

@@ -20,6 +20,13 @@ from maskrcnn.models.mask_rcnn import MaskRCNN
 ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 192, 256
 
+# torchvision's RoIAlign, the default one here, and detectron2's: where their numbers lie in the file, and the settings.
+VARIANTS = {
+    "": {},
+    "aligned/": {"roi_aligned": True},
+    "adaptive/": {"roi_aligned": True, "roi_layer": {"sample_num": 0}},
+}
+
 
 def load_reference():
     """The arrays of ``tests/data_files/parity_small.npz``; see ``make_parity_small.py`` there."""
@@ -50,14 +57,18 @@ def make_config(reference, **changes) -> Config:
 
 
 def build_network(reference, **changes) -> MaskRCNN:
-    """The network of ``make_config`` with the recipe's weights, converted from torchvision's names."""
-    classes = json.loads(str(reference["config"]))["classes"]
+    """The network of ``make_config`` with the recipe's weights."""
+    return recipe_network(make_config(reference, **changes), json.loads(str(reference["config"]))["classes"])
+
+
+def recipe_network(cfg: Config, classes: int) -> MaskRCNN:
+    """A ResNet-50 network in inference mode with the recipe's weights, converted from torchvision's names."""
     shapes = network_shapes("resnet50", Heads(classes))
     names = to_torchvision({name: np.zeros(shape) for name, shape in shapes.items()}, "")
     weights = Weights({name: weight(name, array.shape) for name, array in names.items()}, "", {})
     tensors = convert_weights(weights, "the recipe", all_classes=True).tensors
     ms.set_context(mode=ms.GRAPH_MODE)
-    net = MaskRCNN.from_config(make_config(reference, **changes), classes)
+    net = MaskRCNN.from_config(cfg, classes)
     net.set_train(False)
     parameters = net.parameters_dict()
     assert parameters.keys() == tensors.keys()

@@ -9,12 +9,14 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
-from tests.convert.parity import build_network, load_images, load_reference
+from tests.convert.parity import VARIANTS, build_network, load_images, load_reference
 
 from maskrcnn.config import Config
 from maskrcnn.evaluation.detector import Detector
 from maskrcnn.evaluation.paste import paste_masks
+from maskrcnn.evaluation.results import Detections
 from maskrcnn.models.mask_rcnn import MaskRCNN
+from maskrcnn.ops.reference import roi_align
 from maskrcnn.ops.roi_align import feature_tables
 
 CHANNEL_STEP = 16  # of the maps in the file
@@ -50,30 +52,41 @@ class Stages(nn.Cell):
         heads = ()
         for feature in features:
             heads += net.rpn.head(feature)
-        boxes, scores, valid = net.rpn.propose(features, image_shape)
-        shapes = [(f.shape[2], f.shape[3]) for f in features]
-        tables = feature_tables(features[:4])
-        found = ()
-        for i in range(images.shape[0]):
-            pooled = net.pool(tables[i], shapes, boxes[i], 7)
-            found += (pooled, *net.box_head(pooled))
-        return (*features, *heads, boxes, scores, valid, *found)
+        return (*features, *heads, *net.rpn.propose(features, image_shape))
 
 
-class Masks(nn.Cell):
-    """Mask logits of given boxes and labels."""
+class RoIHeads(nn.Cell):
+    """What comes after the proposals: RoI features, box head, detections and the logits of their masks."""
 
-    def __init__(self, net: MaskRCNN) -> None:
+    def __init__(self, net: MaskRCNN, extent: int) -> None:
         super().__init__()
         self.net = net
+        self.extent = extent
 
-    def construct(self, features, boxes, labels):
+    def construct(self, features, proposals, proposal_valid, image_shape):
+        net, chosen = self.net, self.net.detection
         shapes = [(f.shape[2], f.shape[3]) for f in features]
         tables = feature_tables(features)
-        logits = ()
+        found = ()
         for i in range(len(tables)):
-            logits += (self.net.mask_head(self.net.pool(tables[i], shapes, boxes[i], 14), labels[i]),)
-        return logits
+            pooled = net.pool(tables[i], shapes, proposals[i], net.roi.box_size)
+            logits, deltas = net.box_head(pooled)
+            boxes, scores, labels, valid = net.box_head.detect(
+                logits,
+                deltas,
+                proposals[i],
+                proposal_valid[i],
+                image_shape[i],
+                self.extent,
+                chosen.score_thr,
+                chosen.iou_thr,
+                chosen.nms_pre,
+                chosen.max_per_img,
+                chosen.min_size,
+            )
+            masks = net.mask_head(net.pool(tables[i], shapes, boxes, net.roi.mask_size), labels)
+            found += (pooled, logits, deltas, boxes, scores, labels, valid, masks)
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +98,6 @@ def stages(network, inputs):
         "objectness": out[5:15:2],
         "deltas": out[6:15:2],
         "proposals": out[15:18],
-        "box_head": [np.concatenate(pair) for pair in zip(out[18:21], out[21:24])],
     }
 
 
@@ -125,42 +137,66 @@ def test_proposals(stages, reference) -> None:
     assert difference(scores[valid], reference["eval/proposal_scores"]) < HEADS
 
 
-def test_box_head(stages, reference) -> None:
-    pooled, logits, deltas = stages["box_head"]
-    pooled = pooled.swapaxes(1, 2).reshape(len(pooled), -1, 7, 7)
-    assert difference(pooled, reference["eval/box_roi_features"]) < HEADS
-    assert difference(logits, reference["eval/class_logits"]) < HEADS
-    assert difference(deltas.reshape(len(deltas), -1), reference["eval/box_deltas"]) < HEADS
-
-
-def check_detections(found, reference, kind: str, sizes: np.ndarray) -> None:
+def check_detections(found, reference, sizes: np.ndarray) -> None:
     valid = found.valid
-    assert list(valid.sum(1)) == list(reference[f"{kind}/det_boxes_count"])
-    np.testing.assert_array_equal(found.labels[valid], reference[f"{kind}/det_labels"])
-    np.testing.assert_allclose(found.boxes[valid], reference[f"{kind}/det_boxes"], rtol=0, atol=1e-2)
-    np.testing.assert_allclose(found.scores[valid], reference[f"{kind}/det_scores"], rtol=0, atol=1e-4)
-    probabilities = 1 / (1 + np.exp(-reference[f"{kind}/mask_logits_of_label"]))
+    assert list(valid.sum(1)) == list(reference["eval/det_boxes_count"])
+    np.testing.assert_array_equal(found.labels[valid], reference["eval/det_labels"])
+    np.testing.assert_allclose(found.boxes[valid], reference["eval/det_boxes"], rtol=0, atol=1e-2)
+    np.testing.assert_allclose(found.scores[valid], reference["eval/det_scores"], rtol=0, atol=1e-4)
+    probabilities = 1 / (1 + np.exp(-reference["eval/mask_logits_of_label"]))
     np.testing.assert_allclose(found.masks[valid], probabilities, rtol=0, atol=1e-4)
     for i, (height, width) in enumerate(sizes.astype(int)):
         pasted = paste_masks(found.masks[i], found.boxes[i], height, width, 0.5, integer_boxes=True)
-        expected = np.unpackbits(reference[f"{kind}/pasted_mask_{i}"], axis=-1)[..., :width]
+        expected = np.unpackbits(reference[f"eval/pasted_mask_{i}"], axis=-1)[..., :width]
         assert (pasted != expected).mean() <= 5e-4
         # The share of the masks' own pixels says more: most of an image is empty.
         assert (pasted != expected).sum() <= 1e-3 * expected.sum()
 
 
 def test_detections(detections, reference, inputs) -> None:
-    check_detections(detections, reference, "eval", inputs[1])
+    check_detections(detections, reference, inputs[1])
 
 
-def test_detections_with_aligned_rois(reference, inputs) -> None:
-    """The default RoIAlign, against torchvision with its own half-pixel option."""
-    found = Detector(build_network(reference, roi_aligned=True))(*inputs)
-    check_detections(found, reference, "aligned", inputs[1])
-
-
-def test_mask_logits(network, stages, detections, reference) -> None:
+@pytest.fixture(scope="module", params=VARIANTS, ids=["torchvision", "aligned", "adaptive"])
+def roi_heads(request, stages, reference, inputs):
+    """What the heads make of the features and proposals, which do not depend on RoIAlign: the numbers, and theirs."""
+    net = build_network(reference, **VARIANTS[request.param])
+    boxes, _, valid = stages["proposals"]
     features = tuple(Tensor(feature) for feature in stages["features"][:4])
-    logits = Masks(network)(features, Tensor(detections.boxes), Tensor(detections.labels))
-    logits = np.concatenate([value.asnumpy() for value in logits])
-    assert difference(logits, reference["eval/mask_logits_of_label"]) < HEADS
+    run = RoIHeads(net, max(inputs[0].shape[1:3]))
+    out = [value.asnumpy() for value in run(features, Tensor(boxes), Tensor(valid), Tensor(inputs[1]))]
+    names = ("pooled", "logits", "deltas", "boxes", "scores", "labels", "valid", "masks")
+    found = {name: np.stack(pair) for name, pair in zip(names, zip(out[:8], out[8:]))}
+    return net.roi, found, {name: reference[request.param + name] for name in of_rois(reference)}
+
+
+def of_rois(reference) -> list[str]:
+    """The arrays that the file holds for every kind of RoIAlign."""
+    return [name.removeprefix("aligned/") for name in reference.files if name.startswith("aligned/")]
+
+
+def test_roi_features(roi_heads, stages, reference):
+    """Of torchvision all channels of a few RoIs; of float64 RoIAlign on its maps some channels of an image's RoIs."""
+    roi, found, expected = roi_heads
+    pooled = found["pooled"].reshape(-1, 49, 256)
+    few = expected["eval/box_roi_features"]
+    assert difference(pooled.swapaxes(1, 2).reshape(-1, 256, 7, 7), few) < HEADS
+    maps = [reference[f"eval/{name}"][0] for name in ("P2", "P3", "P4", "P5")]
+    boxes = reference["eval/proposals"][: reference["eval/proposals_count"][0]]
+    exact = roi_align(maps, roi.strides, boxes, 7, roi.sampling, roi.aligned)
+    assert difference(found["pooled"][0][..., ::CHANNEL_STEP], exact) < HEADS
+
+
+def test_heads(roi_heads):
+    _, found, expected = roi_heads
+    assert difference(found["logits"].reshape(160, -1), expected["eval/class_logits"]) < HEADS
+    assert difference(found["deltas"].reshape(160, -1), expected["eval/box_deltas"]) < HEADS
+    logits = found["masks"][found["valid"]]
+    assert difference(logits, expected["eval/mask_logits_of_label"]) < HEADS
+
+
+def test_detections_of_the_heads(roi_heads, inputs):
+    _, found, expected = roi_heads
+    masks = 1 / (1 + np.exp(-found["masks"].astype(np.float64)))
+    arrays = (found[name] for name in ("boxes", "scores", "labels", "valid"))
+    check_detections(Detections(*arrays, masks.astype(np.float32)), expected, inputs[1])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 from pycocotools import mask as coco_mask
-from tests.convert.parity import HEIGHT, WIDTH, build_network, load_images, load_reference, make_config
+from tests.convert.parity import HEIGHT, VARIANTS, WIDTH, build_network, load_images, load_reference, make_config
 
 from maskrcnn.convert.torchvision import rename
 from maskrcnn.data.anchors import anchor_grid
@@ -26,9 +26,17 @@ def reference():
     return load_reference()
 
 
+SLOW = [pytest.param(prefix, marks=pytest.mark.slow) for prefix in ("aligned/", "adaptive/")]
+
+
+@pytest.fixture(scope="module", params=["", *SLOW], ids=["torchvision", "aligned", "adaptive"])
+def variant(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def network(reference):
-    return build_network(reference)
+def network(reference, variant):
+    return build_network(reference, **VARIANTS[variant])
 
 
 @pytest.fixture(scope="module")
@@ -101,16 +109,17 @@ def step(network, batch):
     return [float(loss.asnumpy()) for loss in losses], {n: g.asnumpy() for n, g in zip(names, gradients)}
 
 
-def test_losses(step, reference) -> None:
+def test_losses(step, variant, reference) -> None:
     losses, _ = step
-    expected = [float(reference[f"train/loss_{name}"][0]) for name in LOSSES]
+    expected = [float(reference[f"{variant}train/loss_{name}"][0]) for name in LOSSES]
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
 
 
-def test_gradients(step, reference) -> None:
+def test_gradients(step, variant, reference) -> None:
     _, gradients = step
     theirs = {
-        rename(str(n)).target: norm for n, norm in zip(reference["train/grad_names"], reference["train/grad_norms"])
+        rename(str(n)).target: norm
+        for n, norm in zip(reference["train/grad_names"], reference[f"{variant}train/grad_norms"])
     }
     assert gradients.keys() <= theirs.keys()
     for name, gradient in gradients.items():
@@ -119,5 +128,6 @@ def test_gradients(step, reference) -> None:
     shallow = [name[len("train/grad/") :] for name in reference.files if name.startswith("train/grad/")]
     assert shallow
     for name in shallow:
-        expected = reference[f"train/grad/{name}"]
-        np.testing.assert_allclose(gradients[rename(name).target], expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+        ours = gradients[rename(name).target]
+        expected = reference[f"{variant}train/grad/{name}"].reshape(ours.shape)
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-3 * np.abs(expected).max(), err_msg=name)

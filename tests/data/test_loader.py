@@ -17,10 +17,10 @@ from tests.data.loading import (
 from maskrcnn.data.anchors import anchor_grid
 from maskrcnn.data.batch import BatchSettings
 from maskrcnn.data.loader import TrainLoader
-from maskrcnn.data.mask_crops import mask_crop
+from maskrcnn.data.mask_crops import mask_crop, pixel_crop
 from maskrcnn.data.sample import Sample
 from maskrcnn.data.targets import label_anchors
-from maskrcnn.data.transforms import Augmentation, fit_size, pad_image, resize_image
+from maskrcnn.data.transforms import Augmentation, View, fit_size, pad_image, resize_image
 
 
 def test_batches_have_the_documented_arrays(records):
@@ -90,6 +90,22 @@ def test_a_flipped_sample_mirrors_image_boxes_and_masks(records):
             x1, y1, x2, y2 = plain.gt_boxes[row][real].T
             expected = np.stack([width - x2, y1, width - x1, y2], axis=1)
             np.testing.assert_allclose(flipped.gt_boxes[row][real], expected, atol=1e-4)
+
+
+def test_pixel_crops_are_cut_from_the_view(records):
+    """Resized and mirrored with the image: around each box, as far as the crop reaches."""
+    by_id = {sample.image_id: sample for sample in records.samples}
+    changes = {"pixel_crops": True, "crop_size": 100, "augmentation": Augmentation(flip_ratio=1.0)}
+    for batch in make_loader(records, BatchSettings(**{**SMALL.__dict__, **changes})).epoch(0):
+        canvas = batch.image.shape[1:3]
+        for row, image_id in enumerate(batch.image_id):
+            sample = by_id[image_id]
+            size = fit_size(sample.height, sample.width, *canvas)
+            view = View((sample.height, sample.width), canvas, size, size, flip=True)
+            for slot, counts in enumerate(sample.rles):
+                crop = pixel_crop(counts, view, batch.gt_boxes[row, slot], 100)
+                np.testing.assert_array_equal(batch.gt_masks[row, slot], crop)
+                assert crop.any()
 
 
 def test_one_image_fills_a_batch(records):

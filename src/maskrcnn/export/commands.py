@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maskrcnn.config import Config, load_config
 from maskrcnn.errors import CheckpointError, ConfigError, ExportError
 from maskrcnn.evaluation.commands import classes_of_checkpoint
 from maskrcnn.export.metadata import Metadata, ModelFile, describe, file_sha256, metadata_path
+
+if TYPE_CHECKING:
+    from maskrcnn.models.mask_rcnn import MaskRCNN
 
 
 def export_main(argv: Sequence[str], defaults: Path) -> None:
@@ -27,44 +31,54 @@ def export_main(argv: Sequence[str], defaults: Path) -> None:
 
 def export(cfg: Config) -> list[Path]:
     """Export as a configuration says. Returns the model files and, last, the metadata file."""
-    # These import MindSpore, which takes seconds.
-    from maskrcnn.evaluation.detector import Detector
-    from maskrcnn.export.files import INSTEAD_OF_AIR, SUFFIXES, write_model
-    from maskrcnn.export.fold import fold_norms
+    from maskrcnn.export.files import SUFFIXES, write_model  # imports MindSpore, which takes seconds
+
+    classes, category_ids = _classes(cfg)
+    network = _folded_network(cfg, len(classes) + 1)
+    target = Path(cfg.file_name)
+    if target.suffix in SUFFIXES.values():
+        target = target.with_suffix("")
+    canvases = {target.name: (cfg.img_height, cfg.img_width)}
+    if cfg.both_canvases:
+        canvases[f"{target.name}_upright"] = (cfg.img_width, cfg.img_height)
+    paths, models, opset = [], [], 0
+    for name, (height, width) in canvases.items():
+        path = target.parent / (name + SUFFIXES[cfg.file_format])
+        opset = write_model(network, cfg.file_format, path, cfg.test_batch_size, height, width)
+        paths.append(path)
+        models.append(ModelFile(path.name, height, width, cfg.test_batch_size, file_sha256(path)))
+    metadata = replace(describe(cfg, classes, category_ids, Path(cfg.ckpt_file), opset), models=tuple(models))
+    path = metadata_path(paths[0])
+    metadata.with_others(_older(path)).write(path)
+    return [*paths, path]
+
+
+def _classes(cfg: Config) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Names and category ids of the checkpoint's classes; the labels 1..K where it has no ids."""
     from maskrcnn.training.checkpoint import load_meta
 
     names, category_ids = classes_of_checkpoint(cfg, load_meta(cfg.ckpt_file), cfg.ckpt_file)
     if category_ids is None:
         category_ids = tuple(range(1, len(names) + 1))
-        print(
-            f"note: {cfg.ckpt_file} does not say its category ids: result files will have the labels 1 to {len(names)}"
-        )
-    target = Path(cfg.file_name)
-    suffix = SUFFIXES[cfg.file_format]
-    if target.suffix in SUFFIXES.values():
-        target = target.with_suffix("")
+        print(f"note: {cfg.ckpt_file} has no category ids: results will have the labels 1 to {len(names)} instead")
+    return names, category_ids
+
+
+def _folded_network(cfg: Config, num_classes: int) -> MaskRCNN:
+    """The network with the checkpoint's weights; ``num_classes`` counts the background."""
+    from maskrcnn.evaluation.detector import Detector
+    from maskrcnn.export.files import INSTEAD_OF_AIR
+    from maskrcnn.export.fold import fold_norms
+
     try:
-        detector = Detector.from_config(cfg, len(names) + 1)
+        detector = Detector.from_config(cfg, num_classes)
     except ConfigError as error:
         if cfg.file_format != "AIR":
             raise
         raise ExportError(f"{error}: {INSTEAD_OF_AIR}") from error
     detector.load(cfg.ckpt_file)
     fold_norms(detector.network)
-
-    canvases = {target.name: (cfg.img_height, cfg.img_width)}
-    if cfg.both_canvases:
-        canvases[f"{target.name}_upright"] = (cfg.img_width, cfg.img_height)
-    models, paths, opset = [], [], 0
-    for name, (height, width) in canvases.items():
-        path = target.parent / (name + suffix)
-        opset = write_model(detector.network, cfg.file_format, path, cfg.test_batch_size, height, width)
-        models.append(ModelFile(path.name, height, width, cfg.test_batch_size, file_sha256(path)))
-        paths.append(path)
-    metadata = describe(cfg, tuple(names), tuple(category_ids), Path(cfg.ckpt_file), opset)
-    description = metadata_path(target.parent / (target.name + suffix))
-    replace(metadata, models=tuple(models)).with_others(_older(description)).write(description)
-    return [*paths, description]
+    return detector.network
 
 
 def _older(path: Path) -> Metadata | None:

@@ -28,8 +28,9 @@ from maskrcnn.distributed.ranks import Ranks
 from maskrcnn.models.box_head import BoxHead
 from maskrcnn.models.fpn import FPN
 from maskrcnn.models.mask_head import MaskHead
-from maskrcnn.models.mask_rcnn import DetectionSettings, MaskRCNN, RoISettings
+from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.models.rpn import RPN
+from maskrcnn.models.settings import DetectionSettings, RoISettings
 from maskrcnn.training.checkpoint_folder import CheckpointFolder
 from maskrcnn.training.logs import TrainLog
 from maskrcnn.training.optimizer import MomentumSGD

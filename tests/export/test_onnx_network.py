@@ -15,8 +15,8 @@ from maskrcnn.evaluation.detector import Detector
 from maskrcnn.evaluation.results import Detections
 from maskrcnn.export.fold import fold_norms
 from maskrcnn.export.onnx_network import onnx_model
-from maskrcnn.models.mask_rcnn import DetectionSettings, RoISettings
 from maskrcnn.models.rpn import ProposalSettings
+from maskrcnn.models.settings import DetectionSettings, RoISettings
 
 HEIGHT, WIDTH = 128, 192
 

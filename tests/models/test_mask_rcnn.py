@@ -16,9 +16,10 @@ from maskrcnn.data.targets import AssignSettings, assign_anchors
 from maskrcnn.models.box_head import BoxHead
 from maskrcnn.models.fpn import FPN, BilinearUpsample
 from maskrcnn.models.mask_head import MaskHead
-from maskrcnn.models.mask_rcnn import LOSS_NAMES, DetectionSettings, MaskRCNN, RoISettings
+from maskrcnn.models.mask_rcnn import LOSS_NAMES, MaskRCNN
 from maskrcnn.models.resnet import ResNet
 from maskrcnn.models.rpn import RPN, ProposalSettings
+from maskrcnn.models.settings import DetectionSettings, RoISettings
 
 CANVAS = (64, 128)
 CLASSES = 4  # with the background

@@ -2,7 +2,7 @@
 # Sourced by the scripts that start jobs of several processes, after _env.sh.
 
 # shellcheck disable=SC2034 # read by the scripts that source this
-LAUNCHER_USAGE="  --master_port N   a free port of the first server (8118)
+LAUNCHER_USAGE="  --master_port N   a free port of the first server (18118)
   --bind_core true  share the processor's cores out to the processes; or msrun's JSON, such as {\"device0\":[\"0-11\"]}
   --max_restarts N  start a failed job again from its last checkpoint by itself, up to N times
   --node_rank N     which server of the rank table this is, if its address does not say it

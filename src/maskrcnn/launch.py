@@ -25,6 +25,7 @@ from maskrcnn.distributed.rank_table import is_address, read_rank_table
 from maskrcnn.errors import ConfigError, DistributedError
 
 LOCAL = "127.0.0.1"
+PORT = 18118  # not msrun's 8118: from there on MindSpore's processes choose their own
 RESUME = ("--resume", "auto")
 
 
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--nodes", type=int, default=1, help="hosts with so many processes each (with --workers)")
     made.add_argument("--node_rank", type=int, help="which of the hosts this is; found by address in a rank table")
     made.add_argument("--master_addr", help="address of host 0; by default that of the rank table, or this host")
-    made.add_argument("--master_port", type=int, default=8118, help="a free port of host 0 (8118)")
+    made.add_argument("--master_port", type=int, default=PORT, help=f"a free port of host 0 ({PORT})")
     made.add_argument("--log_dir", type=Path, default=Path("train_parallel"), help="folder of worker_{rank}.log")
     made.add_argument("--bind_core", default="false", help="true: cores are shared out; or msrun's JSON; or false")
     made.add_argument("--max_restarts", type=int, default=0, help="how often a failed job starts again by itself (0)")

@@ -163,7 +163,7 @@ def test_plans_of_several_servers(devices, node, expected):
     plan = launch.make_plan(options)
     assert (plan.world, plan.local, plan.node_rank, plan.first_rank) == (4, 2, node, 2 * node)
     assert plan.devices == expected
-    assert (plan.master_addr, plan.master_port) == ("198.51.100.1", 8118)
+    assert (plan.master_addr, plan.master_port) == ("198.51.100.1", 18118)
     assert plan.command == [str(WORKER), "a", "--b"]
 
 

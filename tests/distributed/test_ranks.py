@@ -40,10 +40,10 @@ NAMES = ("MS_NODE_TIMEOUT", "HCCL_CONNECT_TIMEOUT", "HCCL_EXEC_TIMEOUT")
     ("target", "timeout", "expected"),
     [
         ("CPU", 7200, {"MS_NODE_TIMEOUT": "7260"}),
-        ("GPU", 7200, {"MS_NODE_TIMEOUT": "10"}),
-        ("Ascend", 7200, {"MS_NODE_TIMEOUT": "10", "HCCL_CONNECT_TIMEOUT": "7200", "HCCL_EXEC_TIMEOUT": "7260"}),
-        ("Ascend", 1, {"MS_NODE_TIMEOUT": "10", "HCCL_CONNECT_TIMEOUT": "120", "HCCL_EXEC_TIMEOUT": "68"}),
-        ("Ascend", 10**6, {"MS_NODE_TIMEOUT": "10", "HCCL_CONNECT_TIMEOUT": "7200", "HCCL_EXEC_TIMEOUT": "17340"}),
+        ("GPU", 7200, {"MS_NODE_TIMEOUT": "8"}),
+        ("Ascend", 7200, {"MS_NODE_TIMEOUT": "8", "HCCL_CONNECT_TIMEOUT": "7200", "HCCL_EXEC_TIMEOUT": "7260"}),
+        ("Ascend", 1, {"MS_NODE_TIMEOUT": "8", "HCCL_CONNECT_TIMEOUT": "120", "HCCL_EXEC_TIMEOUT": "68"}),
+        ("Ascend", 10**6, {"MS_NODE_TIMEOUT": "8", "HCCL_CONNECT_TIMEOUT": "7200", "HCCL_EXEC_TIMEOUT": "17340"}),
     ],
 )
 def test_time_limits_are_within_what_hccl_accepts(monkeypatch, target, timeout, expected):

@@ -82,6 +82,14 @@ def start(data: Path, folder: Path, **settings: object) -> subprocess.Popen:
 
 def finish(process: subprocess.Popen) -> str:
     """What the rest of a run prints; it must end well."""
-    output, _ = process.communicate(timeout=300)
+    output = rest_of(process)
     assert process.returncode == 0, output
     return output
+
+
+def rest_of(process: subprocess.Popen, limit: float = 900) -> str:
+    """What a run prints until it ends; it is killed after ``limit`` seconds, far more than a busy machine needs."""
+    try:
+        return process.communicate(timeout=limit)[0]
+    finally:
+        process.kill()

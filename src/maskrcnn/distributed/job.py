@@ -22,6 +22,7 @@ from maskrcnn.errors import DistributedError
 
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of a run that has saved and stopped on a signal
 GRACE = 5.0  # seconds for the others to end by themselves after one has failed: a checkpoint may be half written
+SHORT_GRACE = 2.0
 POLL = 0.1
 TAIL = 2**16  # bytes at the end of a log in which an error is looked for
 PR_SET_CHILD_SUBREAPER = 36
@@ -148,8 +149,10 @@ class Job:
             workers -= rank is not None
             if code and ending is None:
                 ending = self.judge(rank, code)
-                # Those that stop on a signal do so together, after their last checkpoint.
-                deadline = None if code in STOPPED else time.monotonic() + GRACE
+                # Those that stop on a signal do so together, after their last checkpoint; without a scheduler, which
+                # has waited for a process of another host, none can go on.
+                grace = GRACE if rank is not None else SHORT_GRACE
+                deadline = None if code in STOPPED else time.monotonic() + grace
         self.show_log()
         if ending is None and workers:
             ending = Ending(1, f"{workers} processes of the job are gone (logs: {self.plan.log_dir})", may_restart=True)

@@ -20,10 +20,10 @@ from maskrcnn.errors import DistributedError
 
 CHUNK = 2**20  # int32 words sent at once: 4 MiB, so that gathering needs little memory
 MARGIN = 60  # seconds by which our own time limit, whose message is clear, comes before MindSpore's
-GONE = 10  # seconds without a sign of life after which a process on another host counts as dead
+GONE = 8  # seconds without a sign of life after which a process on another host counts as dead
 ADOPTED = 30  # seconds in which msrun ends, once it has started all processes
 PR_SET_PDEATHSIG = 1
-EXIT_LOST = 3  # of a process whose peers did not come in time
+EXIT_LOST = 3  # of a process whose peers did not come in time, or are gone
 DEVICES = "MASKRCNN_DEVICES"  # set by the launcher: the device of each local process, in the order of their ranks
 LAUNCHER = "MASKRCNN_LAUNCHER"  # also by the launcher: its process id
 ROLE = "MS_ROLE"  # set by msrun, as are the next two
@@ -79,6 +79,9 @@ class Ranks:
                 sys.exit(0)  # init has returned: the job is over
             ranks = cls(communication.get_rank(), communication.get_group_size(), timeout)
         except (RuntimeError, ValueError) as error:
+            if is_scheduler():  # whose ordinary end would take half a minute more
+                print(f"error: the job lost processes: {first_line(error)}", file=sys.stderr, flush=True)
+                os._exit(EXIT_LOST)
             raise DistributedError(f"the processes of the job did not come together: {first_line(error)}") from error
         hosts = ranks.gather_all(socket.gethostname().encode(), "the host names")
         ranks.local_rank = hosts[: ranks.rank].count(hosts[ranks.rank])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.e2e.small_run import ROOT, finish, make_data, start
+from tests.e2e.small_run import ROOT, finish, make_data, rest_of, start
 
 from maskrcnn.training.checkpoint import load_training_state
 from maskrcnn.training.checkpoint_folder import SPARE, CheckpointFolder
@@ -48,7 +48,7 @@ def disk(tmp_path):
 
 def error_line(process: subprocess.Popen) -> tuple[str, str]:
     """The one line of a run that fails as it should, and all its output."""
-    output, _ = process.communicate(timeout=300)
+    output = rest_of(process)
     assert process.returncode == 2, output
     assert "Traceback" not in output
     errors = [line for line in output.splitlines() if line.startswith("error: ")]

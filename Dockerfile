@@ -8,6 +8,12 @@ RUN if ! ldconfig -p | grep -q libgomp.so.1; then \
         apt-get update && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*; \
     fi
 
+# What ascend310_infer is built from, and its tests.
+RUN if command -v apt-get > /dev/null; then \
+        apt-get update && apt-get install --yes --no-install-recommends cmake make g++ libopencv-imgcodecs-dev \
+            libopencv-imgproc-dev nlohmann-json3-dev libcli11-dev libgtest-dev && rm -rf /var/lib/apt/lists/*; \
+    fi
+
 WORKDIR /workspace/maskrcnn
 
 # Only what pip needs, so that a change of the code does not install everything again.

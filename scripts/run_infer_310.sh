@@ -19,7 +19,8 @@ USAGE="usage: bash run_infer_310.sh MODEL_PATH DATA_PATH ANN_FILE [DEVICE_ID] [-
   --print_commands    say what --convert would do, and do no more
   others              options of the app: --engine, --threads, --num_parallel_workers, --eval_images, --strict
 
-BUILD_DIR names a folder to build in other than ascend310_infer/build; CMAKE_ARGS holds further arguments of cmake."
+BUILD_DIR names a folder to build in other than ascend310_infer/build; CMAKE_ARGS holds further arguments of cmake,
+BUILD_JOBS the number of compilers to run at a time."
 
 # take_option NAME: moves the option's value from FLAGS to VALUE, which is empty if it is not there.
 take_option() {

@@ -39,9 +39,9 @@ void make_folder(const fs::path& path) {
 }  // namespace
 
 int run_app(const Options& options) {
-    const Metadata metadata = read_metadata(options.model, options.metadata);
+    Metadata metadata = read_metadata(options.model, options.metadata);
     const Dataset dataset = read_dataset(options);
-    category_ids(metadata, dataset);  // a wrong annotation file is reported before the model is opened
+    metadata.category_ids = category_ids(metadata, dataset);
     const EngineKind& kind = find_engine(options.engine, options.model);
     make_folder(options.output);
 
@@ -50,14 +50,15 @@ int run_app(const Options& options) {
     for (const ModelFile& model : metadata.models) {
         engines.push_back(open_engine(kind, model, options.engine_options));
     }
-    RunInfo info{engines.front()->description(), options.model.filename().string(), opening.seconds(), dataset.images.size()};
+    const RunInfo info{engines.front()->description(), options.model.filename().string(), opening.seconds(),
+                       dataset.images.size()};
     std::cout << "Engine: " << info.engine << std::endl;
 
+    const StopSignal signals;  // after the engines, which may have set handlers of their own
     ResultFile boxes(options.output / "bbox.json");
     ResultFile masks(options.output / "segm.json");
     PipelineResult result;
     {
-        const StopSignal signals;  // from here on: engines may have set handlers of their own
         Progress progress(dataset.images.size());
         PipelineOptions pipeline;
         pipeline.decode_threads = options.decode_threads;
@@ -68,7 +69,7 @@ int run_app(const Options& options) {
             progress.clear_line();
             std::fprintf(stderr, "warning: left out: %s\n", reason.c_str());
         };
-        result = run_pipeline(dataset, metadata, engines, boxes, masks, pipeline);
+        result = run_pipeline(dataset.images, metadata, engines, boxes, masks, pipeline);
     }
     boxes.close();
     masks.close();
@@ -81,8 +82,8 @@ int run_app(const Options& options) {
         return exit_interrupted;
     }
     if (result.images.empty()) {
-        throw Error("none of the " + std::to_string(dataset.images.size()) + " images in " + options.image_dir.string() +
-                    " could be read; the first: " + result.skipped.front());
+        throw Error("none of the " + std::to_string(dataset.images.size()) + " images in " +
+                    options.image_dir.string() + " could be read; the first: " + result.skipped.front());
     }
     if (options.ann_file.empty()) {
         write_file(options.output / "images.json", images_json(result, options.image_dir));

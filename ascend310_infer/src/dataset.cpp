@@ -84,7 +84,8 @@ Dataset list_folder(const fs::path& image_dir) {
         }
     }
     if (paths.empty()) {
-        throw Error("the folder " + image_dir.string() + " holds no image (.jpg, .jpeg, .png, .bmp, .tif, .tiff, .webp)");
+        throw Error("the folder " + image_dir.string() +
+                    " holds no image (.jpg, .jpeg, .png, .bmp, .tif, .tiff, .webp)");
     }
     std::sort(paths.begin(), paths.end());
     Dataset dataset;

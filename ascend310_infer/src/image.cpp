@@ -32,8 +32,8 @@ Size fit_size(Size image, Size canvas, bool keep_ratio) {
     if (!keep_ratio) {
         return canvas;
     }
-    const double scale = std::min(static_cast<double>(canvas.height) / image.height,
-                                  static_cast<double>(canvas.width) / image.width);
+    const double scale =
+        std::min(static_cast<double>(canvas.height) / image.height, static_cast<double>(canvas.width) / image.width);
     const auto fitted = [scale](int side, int limit) {
         return std::clamp(static_cast<int>(side * scale + 0.5), 1, limit);
     };

@@ -18,7 +18,8 @@ constexpr const char* format = "maskrcnn-export-1";
 json parse(const fs::path& path) {
     std::ifstream file(path);
     if (!file) {
-        throw Error(path.string() + " is missing or cannot be read: export.py writes it beside the model; keep them "
+        throw Error(path.string() +
+                    " is missing or cannot be read: export.py writes it beside the model; keep them "
                     "together, or name it with --metadata");
     }
     try {
@@ -40,8 +41,8 @@ std::vector<ModelFile> models_of(const json& values, const fs::path& model) {
         return found;
     };
     std::vector<json> entries;
-    for (const fs::path suffix : {model.extension().string(), std::string(".onnx"), std::string(".air"),
-                                  std::string(".mindir")}) {
+    for (const fs::path suffix :
+         {model.extension().string(), std::string(".onnx"), std::string(".air"), std::string(".mindir")}) {
         if (entries.empty()) {
             entries = listed_with(suffix);
         }
@@ -70,7 +71,8 @@ void check(const Metadata& metadata, const fs::path& model, const fs::path& file
     }
     for (const ModelFile& listed : metadata.models) {
         const ModelShape& shape = listed.shape;
-        const auto sides = {shape.images, shape.canvas.height, shape.canvas.width, shape.max_detections, shape.mask_side};
+        const auto sides = {shape.images, shape.canvas.height, shape.canvas.width, shape.max_detections,
+                            shape.mask_side};
         if (*std::min_element(sides.begin(), sides.end()) < 1) {
             throw Error(file.string() + " gives " + listed.path.filename().string() +
                         " a size below 1: export the model again");

@@ -12,8 +12,10 @@ namespace maskrcnn {
 
 std::optional<Options> parse_options(int argc, const char* const* argv) {
     Options options;
-    CLI::App app("Find objects and their masks with a Mask R-CNN that export.py wrote: COCO results in bbox.json and "
-                 "segm.json.\nEngines in this build: " + engine_list());
+    CLI::App app(
+        "Find objects and their masks with a Mask R-CNN that export.py wrote: COCO results in bbox.json and "
+        "segm.json.\nEngines in this build: " +
+        engine_list());
     app.add_option("--model", options.model, "exported model: .onnx, .mindir or .om")->required();
     app.add_option("--metadata", options.metadata, "its metadata; by default the .json of the model's name");
     app.add_option("--image_dir", options.image_dir, "folder of the images")->required();

@@ -43,10 +43,8 @@ InputBatch make_batch(const std::vector<LoadedImage>& images, const ModelShape& 
 /// The thread that turns detections into records.
 class Writer {
 public:
-    Writer(const Metadata& metadata, const Dataset& dataset, ResultFile& boxes, ResultFile& masks,
-           PipelineResult& result)
-        : metadata_(metadata),
-          rules_{category_ids(metadata, dataset), metadata.models.front().shape.mask_side, metadata.mask_threshold,
+    Writer(const Metadata& metadata, ResultFile& boxes, ResultFile& masks, PipelineResult& result)
+        : rules_{metadata.category_ids, metadata.models.front().shape.mask_side, metadata.mask_threshold,
                  metadata.paste_integer_boxes},
           boxes_(boxes),
           masks_(masks),
@@ -109,7 +107,6 @@ private:
         result_.timing.postprocess.seconds.push_back(stopwatch.seconds());
     }
 
-    const Metadata& metadata_;
     const RecordRules rules_;
     ResultFile& boxes_;
     ResultFile& masks_;
@@ -174,15 +171,14 @@ std::size_t largest_batch(const Metadata& metadata) {
 
 }  // namespace
 
-PipelineResult run_pipeline(const Dataset& dataset, const Metadata& metadata,
+PipelineResult run_pipeline(const std::vector<ImageSource>& images, const Metadata& metadata,
                             const std::vector<std::unique_ptr<Engine>>& engines, ResultFile& boxes, ResultFile& masks,
                             const PipelineOptions& options) {
     const Stopwatch stopwatch;
     PipelineResult result;
-    Writer writer(metadata, dataset, boxes, masks, result);
+    Writer writer(metadata, boxes, masks, result);
     Runner runner(metadata, engines, writer, result);
-    ImageLoader loader(dataset.images, metadata, options.decode_threads,
-                       2 * options.decode_threads + largest_batch(metadata));
+    ImageLoader loader(images, metadata, options.decode_threads, 2 * options.decode_threads + largest_batch(metadata));
     std::size_t done = 0;
     while (!(result.stopped = options.stop())) {
         try {

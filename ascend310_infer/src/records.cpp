@@ -66,7 +66,8 @@ std::vector<Object> objects_of_image(const Detections& found, int mask_side, int
 Records coco_records(std::int64_t image_id, const Object& object, Size image, const RecordRules& rules) {
     if (object.label < 1 || static_cast<std::size_t>(object.label) > rules.category_ids.size()) {
         throw Error("the network gave label " + std::to_string(object.label) + " but its metadata has " +
-                    std::to_string(rules.category_ids.size()) + " classes: model and metadata are of different exports");
+                    std::to_string(rules.category_ids.size()) +
+                    " classes: model and metadata are of different exports");
     }
     const auto category = rules.category_ids[static_cast<std::size_t>(object.label) - 1];
     const std::string common =

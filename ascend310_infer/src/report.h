@@ -12,7 +12,7 @@ namespace maskrcnn {
 struct RunInfo {
     std::string engine;
     std::string model;
-    double opening = 0;  ///< seconds to open the models
+    double opening = 0;      ///< seconds to open the models
     std::size_t images = 0;  ///< to look at
 };
 

@@ -89,8 +89,8 @@ void check_count(const char* what, std::size_t found, std::size_t expected) {
 
 void check_shape(const char* name, const std::vector<std::int64_t>& found, const std::vector<std::int64_t>& expected) {
     if (found != expected) {
-        throw Error(std::string("the model's '") + name + "' has the shape " + text(found) + ", but its metadata says " +
-                    text(expected) + ": model and metadata are of different exports");
+        throw Error(std::string("the model's '") + name + "' has the shape " + text(found) +
+                    ", but its metadata says " + text(expected) + ": model and metadata are of different exports");
     }
 }
 

@@ -18,8 +18,8 @@ struct ModelShape {
     int mask_side = 28;
 };
 
-/// The network's input: image uint8 [N, H, W, 3], RGB, zero right of and below each picture; image_shape float32 [N, 2],
-/// each picture's height and width on the canvas.
+/// The network's input: image uint8 [N, H, W, 3], RGB, zero right of and below each picture; image_shape float32 [N,
+/// 2], each picture's height and width on the canvas.
 struct InputBatch {
     explicit InputBatch(const ModelShape& shape);
 
@@ -27,9 +27,9 @@ struct InputBatch {
     std::vector<float> image_shape;
 };
 
-/// The network's output, with K slots for each image. boxes float32 [N, K, 4], x1, y1, x2, y2 in pixels of the canvas; scores float32 [N, K]; labels
-/// int32 [N, K], 1 being the first class; valid [N, K], 0 marks padding; masks float32 [N, K, m, m], probabilities in
-/// the frame of the box.
+/// The network's output, with K slots for each image. boxes float32 [N, K, 4], x1, y1, x2, y2 in pixels of the canvas;
+/// scores float32 [N, K]; labels int32 [N, K], 1 being the first class; valid [N, K], 0 marks padding; masks float32
+/// [N, K, m, m], probabilities in the frame of the box.
 struct Detections {
     std::size_t slots = 0;
     std::vector<float> boxes;

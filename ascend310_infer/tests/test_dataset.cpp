@@ -12,8 +12,9 @@ using testing::error_of;
 class Datasets : public testing::Workspace {
 protected:
     static json annotations() {
-        return {{"images", {{{"id", 5}, {"file_name", "b.jpg"}, {"height", 4}, {"width", 6}},
-                            {{"id", 2}, {"file_name", "sub/a.jpg"}, {"height", 1}, {"width", 2}}}},
+        return {{"images",
+                 {{{"id", 5}, {"file_name", "b.jpg"}, {"height", 4}, {"width", 6}},
+                  {{"id", 2}, {"file_name", "sub/a.jpg"}, {"height", 1}, {"width", 2}}}},
                 {"annotations", {{{"id", 1}, {"segmentation", "much of this"}}}},
                 {"categories", {{{"id", 18}, {"name", "dog"}}, {{"id", 17}, {"name", "cat"}}}}};
     }
@@ -38,7 +39,8 @@ TEST_F(Datasets, CategoryIdsAreLookedUpByName) {
     EXPECT_EQ(category_ids(metadata, read(annotations())), (std::vector<std::int64_t>{17, 18}));
     EXPECT_EQ(category_ids(metadata, Dataset{}), (std::vector<std::int64_t>{1, 2}));
     metadata.classes = {"cat", "cow"};
-    EXPECT_TRUE(contains(error_of([&] { category_ids(metadata, read(annotations())); }), "class 'cow' is not a category"));
+    EXPECT_TRUE(
+        contains(error_of([&] { category_ids(metadata, read(annotations())); }), "class 'cow' is not a category"));
 }
 
 TEST_F(Datasets, AnnotationFilesOfAnotherKindAreRefused) {
@@ -57,7 +59,8 @@ TEST_F(Datasets, AnnotationFilesOfAnotherKindAreRefused) {
     content["images"] = json::array();
     EXPECT_TRUE(contains(error(content), "lists no images"));
     write("instances.json", "{\"images\": [");
-    EXPECT_TRUE(contains(error_of([this] { read_annotations(folder_ / "instances.json", folder_); }), "cannot be read"));
+    EXPECT_TRUE(
+        contains(error_of([this] { read_annotations(folder_ / "instances.json", folder_); }), "cannot be read"));
     EXPECT_TRUE(contains(error_of([this] { read_annotations(folder_ / "none.json", folder_); }), "no annotation file"));
     EXPECT_TRUE(contains(error_of([this] { read_annotations(folder_ / "x", folder_ / "none"); }), "no image folder"));
 }

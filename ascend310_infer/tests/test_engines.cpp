@@ -33,7 +33,8 @@ protected:
         shape.mask_side = 2;
         return {write(name, content), shape};
     }
-    std::string opening_error(const std::string& kind, const std::string& name, const std::string& content = "2 4 6 3 2") {
+    std::string opening_error(const std::string& kind, const std::string& name,
+                              const std::string& content = "2 4 6 3 2") {
         const auto& engine = find_engine(kind, name);
         return error_of([&] { open_engine(engine, model(name, content), {}); });
     }
@@ -80,9 +81,9 @@ TEST_F(FakeEngines, AclRunsBatchAfterBatchAndCleansUp) {
 }
 
 TEST_F(FakeEngines, EveryAclFailureIsToldAndLeavesNothingBehind) {
-    for (const char* call : {"aclInit", "aclrtSetDevice", "aclrtCreateContext", "aclmdlLoadFromFile", "aclmdlCreateDesc",
-                             "aclmdlGetDesc", "aclmdlCreateDataset", "aclrtMalloc", "aclCreateDataBuffer",
-                             "aclmdlAddDatasetBuffer", "aclmdlGetOutputDims"}) {
+    for (const char* call : {"aclInit", "aclrtSetDevice", "aclrtCreateContext", "aclmdlLoadFromFile",
+                             "aclmdlCreateDesc", "aclmdlGetDesc", "aclmdlCreateDataset", "aclrtMalloc",
+                             "aclCreateDataBuffer", "aclmdlAddDatasetBuffer", "aclmdlGetOutputDims"}) {
         const Failing failing(call);
         const std::string error = opening_error("acl", "net.om");
         EXPECT_TRUE(contains(error, std::string("the engine acl failed with ")));
@@ -98,7 +99,8 @@ TEST_F(FakeEngines, EveryAclFailureIsToldAndLeavesNothingBehind) {
 
 TEST_F(FakeEngines, AclModelsThatDoNotFitTheirMetadataAreRefused) {
     EXPECT_TRUE(contains(opening_error("acl", "net.om", "no model"), "aclmdlLoadFromFile gave error 507899: EZ9999"));
-    EXPECT_TRUE(contains(opening_error("acl", "net.om", "1 4 6 3 2"), "'image' has 72 bytes, but its metadata says 144"));
+    EXPECT_TRUE(
+        contains(opening_error("acl", "net.om", "1 4 6 3 2"), "'image' has 72 bytes, but its metadata says 144"));
     EXPECT_TRUE(contains(running_error("acl", "net.om", "nothing", "2 4 6 5 2"), "'boxes' has the shape [2, 5, 4]"));
     {
         const Failing failing("five outputs");
@@ -146,9 +148,7 @@ TEST_F(FakeEngines, EveryLiteFailureIsTold) {
 }
 
 TEST(EngineChoice, WhatIsNotInTheBuildOrNotReadIsSaid) {
-    const auto error = [](const char* name, const char* path) {
-        return error_of([&] { find_engine(name, path); });
-    };
+    const auto error = [](const char* name, const char* path) { return error_of([&] { find_engine(name, path); }); };
     EXPECT_TRUE(contains(error("auto", "net.onnx"), "this build has no engine for it: pip install openvino"));
     EXPECT_TRUE(contains(error("openvino", "net.onnx"), "this build has no engine openvino: pip install openvino"));
     EXPECT_TRUE(contains(error("auto", "net.air"), "make an OM of it"));

@@ -44,7 +44,8 @@ TEST_F(Image, PixelsAreThoseOfPython) {
 }
 
 TEST_F(ImageErrors, FilesThatAreMissingOrFoldersAreNamed) {
-    EXPECT_TRUE(contains(error_of([&] { read_file(folder_ / "none.jpg"); }), "none.jpg: the image file cannot be read (No such"));
+    EXPECT_TRUE(contains(error_of([&] { read_file(folder_ / "none.jpg"); }),
+                         "none.jpg: the image file cannot be read (No such"));
     EXPECT_TRUE(contains(error_of([&] { read_file(folder_); }), "cannot be read (Is a directory"));
 }
 

@@ -40,12 +40,12 @@ PastedMask ones(int x, int y, int width, int height) {
 
 TEST(RunLengths, RunsGoDownTheColumns) {
     EXPECT_EQ(run_lengths(ones(1, 1, 2, 1), {3, 4}, 0.5F), (RunLengths{4, 1, 2, 1, 4}));
-    EXPECT_EQ(run_lengths(ones(1, 0, 2, 3), {3, 4}, 0.5F), (RunLengths{3, 6, 3}));   // whole columns are one run
-    EXPECT_EQ(run_lengths(ones(0, 0, 4, 3), {3, 4}, 0.5F), (RunLengths{0, 12}));     // the whole image
+    EXPECT_EQ(run_lengths(ones(1, 0, 2, 3), {3, 4}, 0.5F), (RunLengths{3, 6, 3}));        // whole columns are one run
+    EXPECT_EQ(run_lengths(ones(0, 0, 4, 3), {3, 4}, 0.5F), (RunLengths{0, 12}));          // the whole image
     EXPECT_EQ(run_lengths(ones(0, 2, 2, 1), {3, 4}, 0.5F), (RunLengths{2, 1, 2, 1, 6}));  // the lower edge
-    EXPECT_EQ(run_lengths(ones(3, 2, 1, 1), {3, 4}, 0.5F), (RunLengths{11, 1}));     // the last pixel
-    EXPECT_EQ(run_lengths(ones(0, 0, 0, 0), {3, 4}, 0.5F), (RunLengths{12}));        // nothing
-    EXPECT_EQ(run_lengths(ones(1, 1, 1, 1), {3, 4}, 1.5F), (RunLengths{12}));        // nothing above the threshold
+    EXPECT_EQ(run_lengths(ones(3, 2, 1, 1), {3, 4}, 0.5F), (RunLengths{11, 1}));          // the last pixel
+    EXPECT_EQ(run_lengths(ones(0, 0, 0, 0), {3, 4}, 0.5F), (RunLengths{12}));             // nothing
+    EXPECT_EQ(run_lengths(ones(1, 1, 1, 1), {3, 4}, 1.5F), (RunLengths{12}));             // nothing above the threshold
 }
 
 TEST(Paste, TheValueAtACellsCentreIsTheCells) {

@@ -30,8 +30,10 @@ public:
         const auto slots = static_cast<std::size_t>(shape_.max_detections);
         const auto cells = static_cast<std::size_t>(shape_.mask_side * shape_.mask_side);
         Detections found{slots,
-                         std::vector<float>(images * slots * 4), std::vector<float>(images * slots),
-                         std::vector<std::int32_t>(images * slots, 1), std::vector<std::uint8_t>(images * slots),
+                         std::vector<float>(images * slots * 4),
+                         std::vector<float>(images * slots),
+                         std::vector<std::int32_t>(images * slots, 1),
+                         std::vector<std::uint8_t>(images * slots),
                          std::vector<float>(images * slots * cells, 1.0F)};
         const std::size_t bytes = batch.image.size() / images;
         for (std::size_t n = 0; n < images; ++n) {
@@ -90,7 +92,7 @@ protected:
         options.stop = [this] { return done_ >= stop_after_; };
         options.progress = [this](std::size_t done) { done_ = done; };
         options.warning = [this](const std::string& text) { warnings_.push_back(text); };
-        return run_pipeline(dataset_, metadata_, engines_, *boxes_, *masks_, options);
+        return run_pipeline(dataset_.images, metadata_, engines_, *boxes_, *masks_, options);
     }
 
     json records(const std::string& kind) {
@@ -142,10 +144,10 @@ TEST_F(Pipeline, EveryImageBecomesRecordsInOrder) {
 TEST_F(Pipeline, ABatchHoldsOneCanvasAndIsFilledByRepeating) {
     add_model(2, {8, 16});
     add_model(2, {16, 8});
-    add_image(8, 16, 10);   // lying: first batch with the third image
-    add_image(16, 8, 20);   // upright, alone
-    add_image(4, 8, 30);    // lying, enlarged
-    add_image(8, 16, 40);   // lying, alone
+    add_image(8, 16, 10);  // lying: first batch with the third image
+    add_image(16, 8, 20);  // upright, alone
+    add_image(4, 8, 30);   // lying, enlarged
+    add_image(8, 16, 40);  // lying, alone
     const PipelineResult result = run();
     EXPECT_EQ(result.detections, 4U);
     EXPECT_EQ(toys_[0]->seen, (std::vector<long>{10 * 128, 30 * 128, 40 * 128, 40 * 128}));

@@ -18,7 +18,8 @@ class RecordVectors : public testing::Vectors {};
 TEST_F(RecordVectors, RecordsAreThoseOfPython) {
     for (const auto& item : load("records")) {
         const int mask_side = item["mask_side"];
-        const Detections found{item["slots"], item["boxes"], item["scores"], item["labels"], item["valid"], item["masks"]};
+        const Detections found{item["slots"],  item["boxes"], item["scores"],
+                               item["labels"], item["valid"], item["masks"]};
         const Size network{item["network"][0], item["network"][1]};
         const Size original{item["original"][0], item["original"][1]};
         const RecordRules rules{item["category_ids"], mask_side, 0.5F, false};
@@ -40,9 +41,7 @@ Detections one_object(Box box = {1, 1, 3, 3}, float score = 0.5F, std::int32_t l
     return {2, {box.x1, box.y1, box.x2, box.y2, nan, nan, nan, nan}, {score, nan}, {label, -7}, {1, 0}, {mask, nan}};
 }
 
-std::vector<Object> objects(const Detections& found) {
-    return objects_of_image(found, 1, 0, {4, 4}, {8, 12});
-}
+std::vector<Object> objects(const Detections& found) { return objects_of_image(found, 1, 0, {4, 4}, {8, 12}); }
 
 TEST(Objects, BoxesAreScaledByEachAxisAndClipped) {
     const Detections found = one_object({-1, 1, 2, 9});

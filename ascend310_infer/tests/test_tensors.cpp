@@ -54,8 +54,10 @@ TEST_F(Outputs, OtherShapesTypesAndSizesAreRefused) {
                          "'boxes' has the shape [1, 3, 4], but its metadata says [1, 2, 4]"));
     EXPECT_TRUE(contains(refusal(1, {ElementType::float32, {1, 4}, scores.data(), 16}),
                          "'boxes' has the shape [1, 2, 4], but its metadata says [1, 3, 4]"));
-    EXPECT_TRUE(contains(refusal(1, {ElementType::other, {1, 2}, scores.data(), 8}), "'scores' is not of type float32"));
-    EXPECT_TRUE(contains(refusal(2, {ElementType::float32, {1, 2}, scores.data(), 8}), "'labels' is not of type int32"));
+    EXPECT_TRUE(
+        contains(refusal(1, {ElementType::other, {1, 2}, scores.data(), 8}), "'scores' is not of type float32"));
+    EXPECT_TRUE(
+        contains(refusal(2, {ElementType::float32, {1, 2}, scores.data(), 8}), "'labels' is not of type int32"));
     EXPECT_TRUE(contains(refusal(3, {ElementType::int32, {1, 2}, labels.data(), 8}), "'valid' is not of type uint8"));
     EXPECT_TRUE(contains(refusal(4, {ElementType::float32, {1, 2, 1, 1}, masks.data(), 4}), "gave 4 bytes"));
     EXPECT_TRUE(contains(refusal(4, {ElementType::float32, {1, 2, 1, 1}, nullptr, 8}), "[1, 2, 1, 1]"));

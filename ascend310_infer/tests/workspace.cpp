@@ -16,8 +16,8 @@ namespace fs = std::filesystem;
 
 Workspace::Workspace() {
     const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::temp_directory_path() /
-              (std::string("maskrcnn_") + test->test_suite_name() + "_" + test->name() + "_" + std::to_string(::getpid()));
+    folder_ = fs::temp_directory_path() / (std::string("maskrcnn_") + test->test_suite_name() + "_" + test->name() +
+                                           "_" + std::to_string(::getpid()));
     fs::create_directories(folder_);
 }
 

@@ -20,7 +20,7 @@ IDS = [3, 7, 40]
 def call(script: str, folder: Path, *arguments: str, **flags) -> subprocess.CompletedProcess:
     command = [sys.executable, str(ROOT / script), *arguments, "--config_path", str(folder / "small.yaml")]
     command += [text for key, value in flags.items() for text in (f"--{key}", str(value))]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -121,7 +121,8 @@ public:
     }
     void copy_in(std::size_t index, const void* from) const {
         const DeviceBuffer& to = buffers_[index];
-        check(aclrtMemcpy(to.data.get(), to.size, from, to.size, ACL_MEMCPY_HOST_TO_DEVICE), "aclrtMemcpy to the device");
+        check(aclrtMemcpy(to.data.get(), to.size, from, to.size, ACL_MEMCPY_HOST_TO_DEVICE),
+              "aclrtMemcpy to the device");
     }
     void copy_out(std::size_t index, std::vector<std::uint8_t>& to) const {
         const DeviceBuffer& from = buffers_[index];

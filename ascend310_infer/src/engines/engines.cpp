@@ -73,7 +73,8 @@ bool reads(const EngineKind& kind, const std::string& suffix) {
 
 [[noreturn]] void refuse(const std::string& suffix, const std::string& model) {
     if (suffix == ".air") {
-        throw Error(model + ": an AIR is not run as it is; make an OM of it: run_infer_310.sh does with --convert, "
+        throw Error(model +
+                    ": an AIR is not run as it is; make an OM of it: run_infer_310.sh does with --convert, "
                     "by atc --framework=1");
     }
     std::string ways;
@@ -99,7 +100,8 @@ const EngineKind& find_engine(const std::string& name, const std::filesystem::pa
         }
         return *found;
     }
-    const auto found = std::find_if(kinds.begin(), kinds.end(), [&](const EngineKind& kind) { return kind.name == name; });
+    const auto found =
+        std::find_if(kinds.begin(), kinds.end(), [&](const EngineKind& kind) { return kind.name == name; });
     if (found == kinds.end()) {
         throw Error("there is no engine '" + name + "': choose one of auto, lite, acl, openvino and mindspore");
     }

@@ -10,8 +10,8 @@
 
 namespace maskrcnn {
 
-// One for each runtime; only those that CMake found are built. They throw Error where model and metadata do not fit, and
-// any other std::exception with the runtime's own message.
+// One for each runtime; only those that CMake found are built. They throw Error where model and metadata do not fit,
+// and any other std::exception with the runtime's own message.
 std::unique_ptr<Engine> open_lite(const ModelFile& model, const EngineOptions& options);       ///< MindSpore Lite
 std::unique_ptr<Engine> open_acl(const ModelFile& model, const EngineOptions& options);        ///< AscendCL
 std::unique_ptr<Engine> open_openvino(const ModelFile& model, const EngineOptions& options);   ///< OpenVINO

@@ -59,8 +59,8 @@ DeviceTarget chosen_device(DeviceTarget wished) {
 
 void copy_in(mindspore::MSTensor& tensor, const void* data, std::size_t bytes) {
     if (tensor.DataSize() != bytes) {
-        throw Error("the model's '" + tensor.Name() + "' has " + std::to_string(tensor.DataSize()) +
-                    " bytes, not " + std::to_string(bytes) + ": export it again");
+        throw Error("the model's '" + tensor.Name() + "' has " + std::to_string(tensor.DataSize()) + " bytes, not " +
+                    std::to_string(bytes) + ": export it again");
     }
     void* memory = tensor.MutableData();
     if (memory == nullptr) {

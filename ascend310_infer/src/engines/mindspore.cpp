@@ -40,13 +40,15 @@ void start_python() {
     PyConfig config;
     PyConfig_InitPythonConfig(&config);
     config.install_signal_handlers = 0;
-    PyStatus status = PyConfig_SetBytesString(&config, &config.program_name, chosen != nullptr ? chosen : build::python);
+    PyStatus status =
+        PyConfig_SetBytesString(&config, &config.program_name, chosen != nullptr ? chosen : build::python);
     if (PyStatus_Exception(status) == 0) {
         status = Py_InitializeFromConfig(&config);
     }
     PyConfig_Clear(&config);
     if (PyStatus_Exception(status) != 0) {
-        throw Error(std::string("Python cannot start: ") + (status.err_msg != nullptr ? status.err_msg : "unknown reason"));
+        throw Error(std::string("Python cannot start: ") +
+                    (status.err_msg != nullptr ? status.err_msg : "unknown reason"));
     }
 }
 

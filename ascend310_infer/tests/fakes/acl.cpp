@@ -48,7 +48,8 @@ aclError done(const char* call, bool in_order = true) {
     if (in_order && !fake::fails(call)) {
         return ACL_SUCCESS;
     }
-    state().message = std::string("EZ9999: stand-in for ") + call + (in_order ? " was told to fail" : " was called in the wrong order");
+    state().message = std::string("EZ9999: stand-in for ") + call +
+                      (in_order ? " was told to fail" : " was called in the wrong order");
     return failure;
 }
 
@@ -137,8 +138,9 @@ aclError aclrtMemcpy(void* dst, std::size_t destMax, const void* src, std::size_
 }
 
 aclDataBuffer* aclCreateDataBuffer(void* data, std::size_t size) {
-    return made("aclCreateDataBuffer") == ACL_SUCCESS ? std::make_unique<aclDataBuffer>(aclDataBuffer{data, size}).release()
-                                                      : nullptr;
+    return made("aclCreateDataBuffer") == ACL_SUCCESS
+               ? std::make_unique<aclDataBuffer>(aclDataBuffer{data, size}).release()
+               : nullptr;
 }
 
 aclError aclDestroyDataBuffer(const aclDataBuffer* dataBuffer) {

@@ -14,7 +14,7 @@ import numpy as np
 from maskrcnn.export.metadata import file_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
-HEIGHT, WIDTH, SIDE, SLOTS = 64, 96, 28, 3
+HEIGHT, WIDTH, SIDE, SLOTS = 64, 128, 28, 3
 CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 17, "name": "dog"}]
 
 

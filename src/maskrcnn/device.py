@@ -19,8 +19,15 @@ def set_device(target: str, device_id: int) -> None:
     try:
         ms.set_device(target, device_id)
     except (RuntimeError, ValueError) as error:
+        if "initialized" in str(error) and is_current(target, device_id):
+            return  # something ran before in this process, and on this very device
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"device_target is {target}, device_id {device_id}: not available ({reason})") from error
+
+
+def is_current(target: str, device_id: int) -> bool:
+    """Whether MindSpore already computes on this device."""
+    return ms.get_context("device_target") == target and (target == "CPU" or ms.get_context("device_id") == device_id)
 
 
 def join_ranks(cfg: Config) -> Ranks:

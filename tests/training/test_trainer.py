@@ -191,6 +191,7 @@ def test_killed_runs_resume_exactly(whole, tmp_path):
 def test_signals_finish_the_step_and_save(whole, tmp_path, number, code):
     process = start(tmp_path)
     wait_for_step(process, 3)
+    time.sleep(0.3)  # until our handler is back in place, see StopSignals
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == code

@@ -187,10 +187,7 @@ def test_killed_runs_resume_exactly(whole, tmp_path):
     assert_same_end(whole, tmp_path)
 
 
-TURNED = pytest.mark.xfail(strict=False, reason="MindSpore's own handler may turn SIGINT into SIGTERM: exit code 143")
-
-
-@pytest.mark.parametrize(("number", "code"), [pytest.param(signal.SIGINT, 130, marks=TURNED), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_finish_the_step_and_save(whole, tmp_path, number, code):
     process = start(tmp_path)
     wait_for_step(process, 3)

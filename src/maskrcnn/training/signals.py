@@ -17,8 +17,9 @@ WATCH_SECONDS = 0.02
 class StopSignals:
     """Context in which the first SIGINT or SIGTERM is noted in ``received``; a second one acts at once.
 
-    MindSpore, when it builds a graph, installs a handler that turns every SIGINT into a SIGTERM, and afterwards another
-    that stays. Python is not asked meanwhile, so a thread puts ours back through the C library.
+    MindSpore, whenever it builds or runs a graph, installs a handler that turns every SIGINT into a SIGTERM, and may
+    leave it behind. Python is not asked meanwhile, so a thread puts ours back through the C library; ``keep`` does the
+    same at once, after a step. A SIGINT in the moments between is noted as the SIGTERM that it has become.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -28,7 +29,7 @@ class StopSignals:
         self._at_once = False
         self._before: dict[signal.Signals, object] = {}
         self._left = threading.Event()
-        self._watch = threading.Thread(target=self._keep, name="stop-signals", daemon=True)
+        self._watch = threading.Thread(target=self._watch_handlers, name="stop-signals", daemon=True)
         self._actions: dict[signal.Signals, bytes] = {}
 
     def __enter__(self) -> StopSignals:
@@ -58,11 +59,15 @@ class StopSignals:
         finally:
             self._at_once = False
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
+        """Put our handlers back where others have taken their place."""
+        for number, action in self._actions.items():
+            if _action(number)[HANDLER] != action[HANDLER]:
+                ctypes.CDLL(None).sigaction(number, action, None)
+
+    def _watch_handlers(self) -> None:
         while not self._left.wait(WATCH_SECONDS):
-            for number, action in self._actions.items():
-                if _action(number)[HANDLER] != action[HANDLER]:
-                    ctypes.CDLL(None).sigaction(number, action, None)
+            self.keep()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._at_once or self.received:

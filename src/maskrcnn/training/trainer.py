@@ -121,6 +121,7 @@ class Trainer:
         with contextlib.closing(self.loader.epoch(epoch, start)) as batches:
             for batch, waited, began in timed(batches):
                 losses, norm, rate = self.train_step(batch)
+                stop.keep()
                 self.agree_to_stop(stop)
                 since_line.append(losses)
                 self.progress.add(batch.image.shape, waited, time.perf_counter() - began)

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # Sourced by the other scripts: where the project is, which Python runs it, how it is installed, how errors look.
 #
-# The Python is the one that MASKRCNN_PYTHON names; else the project's own .venv; else python3, where MindSpore 2.10 is
-# installed for it. prepare_environment makes the .venv if there is none of these.
+# The Python is the one that MASKRCNN_PYTHON names; else the project's own .venv; else python3, where MindSpore 2.10 and
+# all else that pyproject.toml requires is installed for it. prepare_environment makes the .venv if there is none of
+# these.
 
 set +o posix # `sh script` may be bash in another dress
 set -euo pipefail
@@ -71,24 +72,28 @@ training_settings() {
     fi
 }
 
-has_mindspore() { # PYTHON
+# What the requirements of pyproject.toml besides MindSpore are imported as.
+MODULES=(numpy cv2 pycocotools yaml tqdm psutil)
+
+has_requirements() { # PYTHON MODULE...: looks for the modules without the seconds that importing them takes
     "$1" -c 'import sys
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 try:
-    sys.exit(not version("mindspore").startswith("2.10."))
+    sys.exit(not version("mindspore").startswith("2.10.") or not all(find_spec(name) for name in sys.argv[1:]))
 except PackageNotFoundError:
-    sys.exit(1)' 2>/dev/null
+    sys.exit(1)' "${@:2}" 2>/dev/null
 }
 
-# Sets PYTHON, or returns 1 if there is none that could run the project.
-find_python() {
+# Sets PYTHON, or returns 1 if there is none that could run the project; python3 must have MODULE... too.
+find_python() { # MODULE...
     if [[ -n "${MASKRCNN_PYTHON:-}" ]]; then
         command -v -- "$MASKRCNN_PYTHON" >/dev/null ||
             fail "MASKRCNN_PYTHON names '$MASKRCNN_PYTHON', which is no program"
         PYTHON="$MASKRCNN_PYTHON"
     elif [[ -x "$VENV/bin/python" ]]; then
         PYTHON="$VENV/bin/python"
-    elif command -v python3 >/dev/null && has_mindspore python3; then
+    elif command -v python3 >/dev/null && has_requirements python3 "${MODULES[@]}" "$@"; then
         PYTHON="python3"
     else
         return 1
@@ -97,13 +102,13 @@ find_python() {
 
 need_python() {
     find_python ||
-        fail "MindSpore 2.10 is not installed: run 'bash $SCRIPTS/quickstart.sh' once, or 'pip install -e $ROOT'"
+        fail "MindSpore 2.10, or something else the project needs, is not installed: run 'bash $SCRIPTS/quickstart.sh' once, or 'pip install -e $ROOT'"
 }
 
 # Sets PYTHON to one with everything installed, after making .venv if necessary. Takes a moment when all is there.
-prepare_environment() {
+prepare_environment() { # MODULE...: what a python3 from elsewhere must have besides MODULES
     local wanted stamp="$VENV/installed-for"
-    if find_python && [[ "$PYTHON" != "$VENV/bin/python" ]]; then
+    if find_python "$@" && [[ "$PYTHON" != "$VENV/bin/python" ]]; then
         return # someone else looks after that one
     fi
     wanted="$ROOT $(cksum <"$ROOT/pyproject.toml")"

@@ -20,7 +20,7 @@ install_packages() {
         echo "note: apt-get could not install it (see above): the C++ app's tests will be skipped"
 }
 
-prepare_environment
+prepare_environment ruff pytest scipy onnx onnxruntime
 install_packages
 cd -- "$ROOT"
 status=0

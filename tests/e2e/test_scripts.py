@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -227,6 +229,65 @@ def test_without_mindspore_the_way_out_is_named(sandbox: Sandbox):
 def test_python3_that_has_mindspore_is_used(sandbox: Sandbox):
     assert sandbox.run("run_standalone_train.sh", NO_MINDSPORE="0").returncode == 0
     assert sandbox.calls()[-1][0].endswith("train.py")
+
+
+IMPORTED_AS = {"opencv-python-headless": "cv2", "pyyaml": "yaml"}
+
+
+def required(section: str) -> list[str]:
+    """The modules of a list of requirements in pyproject.toml."""
+    listed = re.search(rf"^{section} = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S)[1]
+    names = re.findall(r'"([\w-]+)', listed)
+    return [IMPORTED_AS.get(name, name) for name in names]
+
+
+@pytest.mark.parametrize("missing", ["", "mindspore", "old mindspore", *required("dependencies")[1:]])
+def test_python3_must_have_everything(sandbox: Sandbox, missing: str):
+    packages = sandbox.folder / "packages"
+    for name in required("dependencies"):
+        if name != missing:
+            sandbox.file(f"packages/{name}/__init__.py").write_text("raise SystemExit('nothing is imported')")
+    if missing != "mindspore":
+        version = "2.9.0" if missing == "old mindspore" else "2.10.0"
+        metadata = sandbox.file(f"packages/mindspore-{version}.dist-info/METADATA")
+        metadata.write_text(f"Metadata-Version: 2.1\nName: mindspore\nVersion: {version}\n")
+    real = f'case "$1" in -c) exec {shlex.quote(sys.executable)} -S "$@" ;; esac\n'
+    sandbox.program("python3", FAKE_PYTHON.replace("\n", "\n" + real, 1))
+    done = sandbox.run("run_standalone_train.sh", PYTHONPATH=str(packages))
+    if missing:
+        assert one_line(done, "MindSpore 2.10", "quickstart.sh") and not sandbox.calls()
+    else:
+        assert done.returncode == 0 and sandbox.calls()[-1][0].endswith("train.py"), done.stderr
+
+
+def test_python3_without_what_the_tests_need_is_left_alone(sandbox: Sandbox):
+    wanted = (
+        (sandbox.root / "scripts" / "test.sh").read_text().split("\nprepare_environment ")[1].splitlines()[0].split()
+    )
+    assert {"ruff", "pytest"} < set(wanted) <= set(required("test"))
+    lacks_pytest = FAKE_PYTHON.replace("-c*mindspore*)", "-c*mindspore*pytest*) exit 1 ;;\n    -c*mindspore*)")
+    sandbox.program("python3", lacks_pytest)
+    assert sandbox.run("run_standalone_train.sh", NO_MINDSPORE="0").returncode == 0
+    assert not (sandbox.root / ".venv").exists()
+    assert sandbox.run("test.sh", NO_MINDSPORE="0").returncode == 0
+    assert (sandbox.root / ".venv").exists()
+
+
+def test_docker_leaves_out_no_tracked_file():
+    """Patterns as docker reads them: ``**`` any folders, ``*`` and ``[]`` within a name, folders with all in them."""
+    patterns = []
+    for line in (ROOT / ".dockerignore").read_text().split():
+        parts = re.split(r"(\*\*/|\*|\[.*?\])", line)
+        special = {"**/": "(.*/)?", "*": "[^/]*"}
+        regex = "".join(special.get(part, part if part.startswith("[") else re.escape(part)) for part in parts)
+        patterns.append(re.compile(regex + "(/.*)?"))
+    matches = [any(pattern.fullmatch(name) for pattern in patterns) for name in ("a/rank_0/x", "b.ckpt", "train.py")]
+    assert matches == [True, True, False]
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this is no git checkout")
+    left_out = [name for name in listed.stdout.splitlines() if any(p.fullmatch(name) for p in patterns)]
+    assert not left_out
 
 
 def test_quickstart(sandbox: Sandbox):

@@ -16,6 +16,7 @@ from maskrcnn.convert.safetensors import write_safetensors
 from maskrcnn.errors import CheckpointError
 from maskrcnn.models.layers import BATCH_NORM_EPS
 from maskrcnn.training.checkpoint import save_checkpoint
+from maskrcnn.training.optimizer import MOMENT_PREFIXES
 
 # torchvision gives its own COCO weights of 2019 an eps of 0; the file's name says the start of its sha256.
 EPS_ZERO_FILES = ("bf2d0c1e",)
@@ -112,14 +113,14 @@ def export_file(source: str | Path, out: str | Path) -> dict[str, np.ndarray]:
     """Write a checkpoint of ours as torchvision lays it out, .safetensors or .npz by the name of ``out``.
 
     Raises:
-        CheckpointError: ``source`` is not a whole network of ours, or ``out`` has another ending or cannot be written.
+        CheckpointError: ``source`` is not a whole network of ours, torchvision's layout cannot hold it, or ``out`` has
+            another ending or cannot be written.
     """
     source, out = Path(source), Path(out)
     weights = read_weights(source)
     if not weights.meta:
         raise CheckpointError(f"{source} is no checkpoint of ours: only these can be exported")
-    state = ("moments.",)
-    arrays = {name: array for name, array in weights.arrays.items() if not name.startswith(state)}
+    arrays = {name: array for name, array in weights.arrays.items() if not name.startswith(MOMENT_PREFIXES)}
     result = torchvision.to_torchvision(arrays, str(source))
     if out.suffix == ".safetensors":
         names = weights.meta.get("class_names") or []

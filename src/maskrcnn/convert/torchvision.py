@@ -28,6 +28,7 @@ from maskrcnn.convert.adapting import (
 from maskrcnn.convert.layout import backbone_layers, backbone_of, heads_of, network_shapes
 from maskrcnn.errors import CheckpointError
 from maskrcnn.models.layers import BATCH_NORM_EPS
+from maskrcnn.models.resnet import STAGE_WIDTHS
 
 COCO_ROWS = 91  # torchvision's labels are COCO's category ids, background at 0
 CONFIG = "configs/torchvision.yaml"
@@ -123,9 +124,21 @@ def to_torchvision(arrays: Mapping[str, np.ndarray], where: str) -> dict[str, np
     The result loads into ``maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=K+1)``.
 
     Raises:
-        CheckpointError: ``arrays`` is not a whole network of ours with batch normalisation.
+        CheckpointError: ``arrays`` is not a whole network of ours, or its backbone is not torchvision's: group
+            normalisation, or another width.
     """
     shapes = {name: array.shape for name, array in arrays.items()}
+    stem = shapes.get("backbone.conv1.weight", (STAGE_WIDTHS[0],))
+    if stem[0] != STAGE_WIDTHS[0]:
+        raise CheckpointError(
+            f"{where} cannot be exported: its backbone is {stem[0]} channels wide (backbone_width), "
+            f"torchvision's {STAGE_WIDTHS[0]}"
+        )
+    if "backbone.bn1.gamma" in shapes and "backbone.bn1.moving_variance" not in shapes:
+        raise CheckpointError(
+            f"{where} cannot be exported: its backbone has group normalisation (norm gn), torchvision's has batch "
+            "normalisation"
+        )
     backbone = backbone_of(shapes)
     try:
         heads = heads_of(shapes)

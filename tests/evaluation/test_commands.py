@@ -53,10 +53,17 @@ def test_files_to_evaluate_on(tmp_path) -> None:
     assert evaluation_files(root) == expected
     named = root.replace(ann_file="x.json", image_dir=str(tmp_path / "other"))
     assert [str(path) for path in evaluation_files(named)] == ["x.json", str(tmp_path / "other")]
+    txt = named.replace(dataset="other", anno_path="train.txt")  # image_dir is where its images lie
+    assert [str(path) for path in evaluation_files(txt)] == ["x.json", str(tmp_path / "val2017")]
+    assert evaluation_files(txt.replace(ann_file="")) == expected
+    alone = txt.replace(coco_root="")
+    assert [str(path) for path in evaluation_files(alone)] == ["x.json", str(tmp_path / "other")]
     with pytest.raises(EvaluationError, match="--coco_root FOLDER, or --ann_file FILE and --image_dir"):
         evaluation_files(Config(ann_file="x.json"))
-    with pytest.raises(EvaluationError, match="no image folder"):
+    with pytest.raises(EvaluationError, match=r"no image folder .* check coco_root and val_data_type"):
         evaluation_files(Config(coco_root=str(tmp_path / "missing")))
+    with pytest.raises(EvaluationError, match=r"no image folder .* check image_dir"):
+        evaluation_files(named.replace(image_dir=str(tmp_path / "missing")))
 
 
 def test_what_is_missing_is_said_first(tmp_path) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import mindspore as ms
 import numpy as np
 import pytest
+from tests.e2e.small_run import SMALL as SMALL_RUN
+from tests.e2e.small_run import make_data
 
 from maskrcnn.config import Config
 from maskrcnn.data.loader import TrainLoader
@@ -12,6 +17,7 @@ from maskrcnn.data.mindrecord import convert_from_config
 from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.training.build import mixed_precision, plan_of
 from maskrcnn.training.optimizer import MomentumSGD
+from maskrcnn.training.run import main
 from maskrcnn.training.step import TrainStep
 
 SMALL = Config(
@@ -76,3 +82,26 @@ def test_mixed_precision_gives_the_same_losses_to_half_precision(coco_tiny, tmp_
         results[level] = (losses.asnumpy(), float(norm.asnumpy()))
     np.testing.assert_allclose(results["O2"][0], results["O0"][0], rtol=0.02, atol=1e-3)
     assert results["O2"][1] == pytest.approx(results["O0"][1], rel=0.05)
+
+
+def test_training_on_txt_evaluates_on_the_coco_folder(tmp_path, capsys):
+    """``image_dir`` is where the TXT file's images lie, ``coco_root`` where those of the evaluation are."""
+    make_data(tmp_path)
+    (tmp_path / "val2017").mkdir()
+    annotations = tmp_path / "annotations" / "instances_train2017.json"
+    annotations.rename(annotations.with_name("instances_val2017.json"))
+    for i in range(1, 5):
+        (tmp_path / "train2017" / f"{i}.jpg").rename(tmp_path / "val2017" / f"{i}.jpg")
+    (tmp_path / "mine").mkdir()
+    shutil.copy(tmp_path / "val2017" / "2.jpg", tmp_path / "mine" / "a.jpg")
+    shutil.copy(tmp_path / "val2017" / "3.jpg", tmp_path / "mine" / "b.jpg")
+    (tmp_path / "mine.txt").write_text("a.jpg 20,10,60,40,1\nb.jpg 30,15,70,45,1\n")
+    settings = {
+        **SMALL_RUN,
+        **{"dataset": "other", "image_dir": tmp_path / "mine", "anno_path": tmp_path / "mine.txt"},
+        **{"coco_root": tmp_path, "coco_classes": "[background, box]", "epoch_size": 1, "eval_interval_epochs": 1},
+        **{"save_checkpoint_path": tmp_path / "ckpt", "log_dir": tmp_path / "log", "eval_output": tmp_path / "eval"},
+    }
+    assert main([text for key, value in settings.items() for text in (f"--{key}", str(value))]) == 0
+    assert "epoch 1: bbox AP" in capsys.readouterr().out
+    assert json.loads((tmp_path / "eval" / "metrics.json").read_text())["images"] == 4

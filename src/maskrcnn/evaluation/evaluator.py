@@ -176,16 +176,21 @@ def evaluate_from_config(
 
 
 def evaluation_files(cfg: Config) -> tuple[Path, Path]:
-    """The annotation file and the image folder of a run: ann_file and image_dir, or those in coco_root."""
+    """The annotation file and the image folder of a run: ann_file and image_dir, or those in coco_root.
+
+    With dataset other, image_dir is the folder of the TXT file's images: if there is a coco_root, its images are meant.
+    """
     if not cfg.coco_root and not (cfg.ann_file and cfg.image_dir):
         raise EvaluationError(
             "there is nothing to evaluate on: give --coco_root FOLDER, or --ann_file FILE and --image_dir FOLDER"
         )
     root = Path(cfg.coco_root)
     ann_file = Path(cfg.ann_file) if cfg.ann_file else root / cfg.instance_set.format(cfg.val_data_type)
-    image_dir = Path(cfg.image_dir) if cfg.image_dir else root / cfg.val_data_type
+    named = cfg.image_dir and (cfg.dataset == "coco" or not cfg.coco_root)
+    image_dir = Path(cfg.image_dir) if named else root / cfg.val_data_type
     if not image_dir.is_dir():
-        raise EvaluationError(f"there is no image folder {image_dir}: check image_dir, or coco_root")
+        keys = "image_dir" if named else "coco_root and val_data_type"
+        raise EvaluationError(f"there is no image folder {image_dir}: check {keys}")
     return ann_file, image_dir
 
 

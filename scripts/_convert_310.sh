@@ -9,7 +9,11 @@ from maskrcnn import cli
 from maskrcnn.export.metadata import Metadata, metadata_path
 def main():
     model = Path(sys.argv[1])
-    for item in Metadata.read(metadata_path(model)).of_format(model.suffix):
+    metadata = Metadata.read(metadata_path(model))
+    if model.suffix == ".onnx" and metadata.opset > 15:
+        print(f"note: this model is of ONNX opset {metadata.opset}, for its aligned RoIAlign; should this version of ATC refuse"
+              " it, export with --roi_aligned false (opset 13) or as MINDIR", file=sys.stderr)
+    for item in metadata.of_format(model.suffix):
         print(item.file, item.batch_size, item.height, item.width, sep="\t")
 cli.run(main)' "$MODEL"
 }

@@ -73,15 +73,19 @@ int run_app(const Options& options) {
     }
     boxes.close();
     masks.close();
-    write_file(options.output / "timing.json", timing_json(info, options, result));
     std::cout << summary(result) << std::endl;
+    const auto write_timing = [&] {
+        write_file(options.output / "timing.json", timing_json(info, options, result));
+    };
     if (result.stopped) {
+        write_timing();
         std::fprintf(stderr, "error: interrupted after %zu of %zu images; what was found is in %s and %s\n",
                      result.images.size(), dataset.images.size(), boxes.partial_path().c_str(),
                      masks.partial_path().c_str());
         return exit_interrupted;
     }
     if (result.images.empty()) {
+        write_timing();
         throw Error("none of the " + std::to_string(dataset.images.size()) + " images in " +
                     options.image_dir.string() + " could be read; the first: " + result.skipped.front());
     }
@@ -90,6 +94,7 @@ int run_app(const Options& options) {
     }
     boxes.publish();
     masks.publish();
+    write_timing();  // only now is the run complete
     std::cout << "Results are in " << options.output.string() << std::endl;
     return 0;
 }

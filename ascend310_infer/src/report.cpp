@@ -35,7 +35,7 @@ std::string timing_json(const RunInfo& info, const Options& options, const Pipel
     const Timing& timing = result.timing;
     return dump({{"engine", info.engine},
                  {"model", info.model},
-                 {"complete", !result.stopped},
+                 {"complete", !result.stopped && !result.images.empty()},
                  {"images_to_do", info.images},
                  {"images", result.images.size()},
                  {"images_left_out", result.skipped.size()},

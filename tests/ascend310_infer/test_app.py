@@ -130,6 +130,7 @@ def test_no_image_that_can_be_read_is_an_error(app: App) -> None:
         path.write_bytes(b"")
     error = app.error()
     assert "none of the 6 images" in error and "1.jpg: the image file is empty" in error
+    assert not app.read("timing.json")["complete"]
 
 
 @pytest.mark.parametrize("engine_call", ["aclmdlLoadFromFile", "aclmdlExecute"])

@@ -106,10 +106,12 @@ def test_commands_of_the_converters_are_printed(tmp_path: Path) -> None:
     rest = (tmp_path / "data", annotations, "--print_commands")
     printed = run(tmp_path, tmp_path / "model/toy.mindir", *rest).stdout
     assert printed.startswith("converter_lite --fmk=MINDIR ") and "ascend_oriented" in printed
-    printed = run(
-        tmp_path, model, *rest, "--soc_version", "Chip", "--aipp_conf", ROOT / "ascend310_infer/aipp.cfg"
-    ).stdout
-    assert printed.count("atc --model=") == 2 and "--insert_op_conf=" in printed
+    atc = (*rest, "--soc_version", "Chip", "--aipp_conf", ROOT / "ascend310_infer/aipp.cfg")
+    printed = run(tmp_path, model, *atc)
+    assert printed.stdout.count("atc --model=") == 2 and "--insert_op_conf=" in printed.stdout
+    assert "opset" not in printed.stderr
+    (tmp_path / "model/toy.json").write_text(json.dumps({**described, "opset": 16}))
+    assert "opset 16" in run(tmp_path, model, *atc).stderr
     assert "name the chip" in run(tmp_path, model, *rest).stderr
     missing = run(tmp_path, model, *rest[:2], "--convert", "--soc_version", "Chip", PATH="/usr/bin:/bin")
     assert missing.returncode == 2 and "atc is not there" in missing.stderr

@@ -88,6 +88,34 @@ def test_from_config_names_what_differs(coco):
     assert convert_from_config(config(coco)) == path
 
 
+@pytest.mark.parametrize("earlier", [False, True])
+def test_from_config_with_all_classes_takes_no_record_of_some(coco, earlier):
+    """An empty list of classes stands for the annotation file's, whatever the record has."""
+    path = convert_from_config(config(coco, coco_classes=["background", "cat"]))
+    description = path.with_suffix(".json")
+    if earlier:  # versions before did not note the file's categories
+        content = json.loads(description.read_text())
+        assert content["source"].pop("categories") == ["cat", "dog"]
+        description.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="1 classes instead of 2; delete it to convert again"):
+        convert_from_config(config(coco))
+    shutil.rmtree(coco)
+    if earlier:  # nothing is left that tells
+        assert convert_from_config(config(coco)) == path
+    else:
+        with pytest.raises(DataError, match="1 classes instead of 2"):
+            convert_from_config(config(coco))
+
+
+def test_from_config_takes_a_record_whose_list_names_all_classes(coco):
+    path = convert_from_config(config(coco, coco_classes=["background", "cat", "dog"]))
+    assert convert_from_config(config(coco)) == path
+    path.with_suffix(".json").unlink()
+    convert_from_config(config(coco, coco_classes=["background", "dog", "cat"]))
+    with pytest.raises(DataError, match="class 1 is 'dog' instead of 'cat'"):
+        convert_from_config(config(coco))
+
+
 def test_from_config_strict_stops_at_the_first_fault(coco):
     with pytest.raises(DataError, match=r"8\.jpg: .*cannot be decoded \(strict is on"):
         convert_from_config(config(coco, strict=True))

@@ -92,6 +92,7 @@ class CocoSource:
         names = classes.names if isinstance(classes, ClassList) else classes
         self.classes = ClassList.from_categories(categories, names, str(self.ann_file))
         self._known_categories = frozenset(entry["id"] for entry in categories)
+        self._category_names = ClassList.from_categories(categories).names
         self._objects = table.finish(self._seen_images, self._issue)
         self._seen_images.clear()
         self._file = open(self.ann_file, "rb")  # noqa: SIM115 - read by load() as long as the source lives
@@ -133,13 +134,14 @@ class CocoSource:
         return total, largest
 
     def summary(self) -> dict[str, Any]:
-        """Name, size and CRC-32 of the annotation file, and what it lists."""
+        """Name, size and CRC-32 of the annotation file, and what it lists, with the classes that are not used."""
         return {
             "annotation_file": self.ann_file.name,
             "annotation_bytes": self._checksum.size,
             "annotation_crc32": self._checksum.crc,
             "images": len(self._images),
             "objects": len(self._objects),
+            "categories": self._category_names,
         }
 
     def _issue(self, issue: Issue | None) -> None:

@@ -198,7 +198,7 @@ def convert_from_config(cfg: Config, *, overwrite: bool = False) -> Path:
 
 
 def _check_existing(cfg: Config, info: RecordInfo, settings: dict[str, Any], annotations: Path) -> None:
-    check_info(info, ClassList.from_names(cfg.coco_classes) if cfg.coco_classes else None, settings)
+    check_info(info, _wanted_classes(cfg, info, annotations), settings)
     made_from = (info.source["annotation_bytes"], info.source["annotation_crc32"])
     if annotations.is_file() and file_checksum(annotations) != made_from:
         raise DataError(f"{annotations} has changed since the record {info.path} was made: delete it to convert again")
@@ -207,6 +207,17 @@ def _check_existing(cfg: Config, info: RecordInfo, settings: dict[str, Any], ann
             f"the record {info.path} was made with {info.faults} faulty inputs skipped, but strict is on: "
             "correct them, delete it and convert again, or set strict to false"
         )
+
+
+def _wanted_classes(cfg: Config, info: RecordInfo, annotations: Path) -> ClassList | None:
+    """The run's classes; for a list left empty those of the annotation file, None where nothing tells them."""
+    if cfg.coco_classes:
+        return ClassList.from_names(cfg.coco_classes)
+    if "categories" in info.source:
+        names = info.source["categories"]
+        return ClassList(tuple(names), tuple(range(1, len(names) + 1)))
+    # a record of an earlier version: a pass over the file, which takes seconds for COCO's
+    return ClassList.from_coco(annotations) if cfg.dataset == "coco" and annotations.is_file() else None
 
 
 class RecordReader:

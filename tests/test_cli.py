@@ -35,6 +35,7 @@ def call(body, stdout=subprocess.PIPE):
         ("print('done')", 0, ""),
         ("return 143", 143, ""),
         ("raise errors.DataError('no such file: look again')", 2, "error: no such file: look again\n"),
+        ("raise errors.PeersLost('rank 1 is gone')", 3, "error: rank 1 is gone\n"),
         ("raise KeyboardInterrupt", 130, "error: interrupted\n"),
         ("raise OSError(errno.ENOSPC, 'No space', 'log')", 2, "error: cannot write log: No space\n"),
     ],

@@ -10,7 +10,7 @@ from typing import Callable
 
 from maskrcnn.errors import MaskRCNNError
 
-EXIT_USER_ERROR = 2
+EXIT_USER_ERROR = MaskRCNNError.exit_code
 EXIT_INTERRUPTED = 130
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EPIPE)  # what a write that was fine so far can meet
 
@@ -19,12 +19,13 @@ def run(main: Callable[[], int | None]) -> None:
     """Call ``main`` and leave the process with its exit code.
 
     A ``MaskRCNNError``, or an output that cannot be written any more, is printed as ``error: <line>`` with exit code 2,
-    an interruption exits with 130. Any other exception is a defect of ours and keeps its traceback.
+    or 3 for ``PeersLost``; an interruption exits with 130. Any other exception is a defect of ours and keeps its
+    traceback.
     """
     try:
         code = main() or 0
     except MaskRCNNError as error:
-        code = EXIT_USER_ERROR
+        code = error.exit_code
         _print_error(str(error))
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED

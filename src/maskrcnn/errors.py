@@ -4,6 +4,8 @@
 class MaskRCNNError(Exception):
     """Base of every error that is reported to the user as one line, without a traceback."""
 
+    exit_code = 2  # of the process that ends with it
+
 
 class ConfigError(MaskRCNNError):
     """A configuration key, value or combination that cannot work."""
@@ -31,3 +33,9 @@ class ExportError(MaskRCNNError):
 
 class DistributedError(MaskRCNNError):
     """The processes of a job cannot be started, do not come together or do not fit each other."""
+
+
+class PeersLost(DistributedError):
+    """The other processes of a job are gone: no mistake of the user's, and the job may well start again."""
+
+    exit_code = 3

@@ -20,7 +20,7 @@ from typing import NoReturn
 import psutil
 
 from maskrcnn import cli
-from maskrcnn.distributed.job import Ending, Job, Plan, check_port
+from maskrcnn.distributed.job import Ending, Job, Plan, check_port, writing_logs
 from maskrcnn.distributed.rank_table import is_address, read_rank_table
 from maskrcnn.errors import ConfigError, DistributedError
 
@@ -138,9 +138,10 @@ def run_once(plan: Plan) -> Ending:
 def keep_logs(plan: Plan) -> None:
     """Put the logs of an earlier start aside, since msrun begins them anew."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    for log in (plan.log(None), *(plan.log(plan.first_rank + k) for k in range(plan.local))):
-        if log.exists():
-            log.replace(log.with_name(f"{log.stem}.{stamp}.log"))
+    with writing_logs(plan):
+        for log in (plan.log(None), *(plan.log(plan.first_rank + k) for k in range(plan.local))):
+            if log.exists():
+                log.replace(log.with_name(f"{log.stem}.{stamp}.log"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from tests.distributed.test_training import free_port
 
 from maskrcnn import launch
 from maskrcnn.distributed.job import Job, Plan, last_error
+from maskrcnn.distributed.rank_table import make_rank_table
 from maskrcnn.errors import ConfigError, DistributedError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,9 +27,15 @@ WORKER = Path(__file__).with_name("worker.py")
 class Launcher:
     """A launcher in a process of its own, with two workers."""
 
-    def __init__(self, folder: Path, *arguments: str, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        options: tuple[str, ...] = (),
+        where: tuple[str, ...] = ("--workers", "2"),
+    ) -> None:
         self.logs = folder / "logs"
-        command = [sys.executable, "-m", "maskrcnn.launch", "--workers", "2", "--log_dir", str(self.logs)]
+        command = [sys.executable, "-m", "maskrcnn.launch", *where, "--log_dir", str(self.logs)]
         command += ["--master_port", str(free_port()), *options, str(WORKER), *arguments]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
         self.began = time.monotonic()
@@ -102,6 +110,62 @@ def test_exit_codes_and_causes(tmp_path, what, code, cause):
     ]
 
 
+def test_a_rank_that_lost_its_peers_is_no_mistake_of_the_users(tmp_path):
+    """The job starts again; unless another rank, a moment later, says that the mistake was the user's."""
+    launcher = Launcher(tmp_path / "a", "lost", options=("--max_restarts", "1"))
+    code, output, errors = launcher.finish()
+    assert code == 0 and "restart 1 of 1" in output, errors
+    assert len(errors) == 1 and "exit code 3: rank 0 lost its peers while waiting for the weights" in errors[0]
+    launcher = Launcher(tmp_path / "b", "lost by a user error", options=("--max_restarts", "1"))
+    code, output, errors = launcher.finish()
+    assert code == 2 and "restart" not in output
+    assert len(errors) == 1 and "ended with exit code 2: no space left" in errors[0]
+
+
+def test_what_a_dead_worker_had_started_ends_too(tmp_path):
+    """Compilers, for one: they may hold the device that the next start needs."""
+    launcher = Launcher(tmp_path, "compiling")
+    victim = next(process for process in launcher.workers() if process.environ()["RANK_ID"] == "1")
+    (child,) = victim.children()
+    victim.kill()
+    assert launcher.finish()[0] == 128 + signal.SIGKILL
+    assert not child.is_running()
+
+
+def test_a_rank_stopped_alone_ends_the_job(tmp_path):
+    """The others may wait for it for hours, in operations that cannot be interrupted."""
+    launcher = Launcher(tmp_path, "stopped alone", options=("--max_restarts", "1"))
+    code, output, errors = launcher.finish()
+    assert time.monotonic() - launcher.began < 30 and "restart" not in output
+    log = launcher.logs / "worker_1.log"
+    line = f"rank 1 on {socket.gethostname()} was stopped by SIGTERM, and the others were not (log: {log})"
+    assert (code, errors) == (128 + signal.SIGTERM, [f"error: {line}"])
+
+
+def test_a_rank_that_does_not_hear_a_signal_is_killed(tmp_path):
+    launcher = Launcher(tmp_path, "stuck")
+    workers = launcher.workers()
+    launcher.process.terminate()
+    began = time.monotonic()
+    code, _, errors = launcher.finish()
+    assert (code, errors) == (128 + signal.SIGTERM, []) and time.monotonic() - began < 15
+    assert not any(process.is_running() for process in workers)
+
+
+def test_workers_that_ended_unseen_are_missed(tmp_path):
+    """Another child, as the scripts' tee is one, does not keep the launcher waiting."""
+    program = (
+        "import subprocess, sys; from pathlib import Path; from maskrcnn.distributed.job import Job, Plan\n"
+        "other = subprocess.Popen(['sleep', '60'])\n"
+        "print(Job(Plan(['x.py'], 2, 2, 0, '127.0.0.1', 1, Path(sys.argv[1]))).watch())\n"
+        "assert other.poll() is None; other.kill()"
+    )
+    command, environment = [sys.executable, "-c", program, tmp_path], {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "2 processes of the job are gone" in done.stdout and "may_restart=True" in done.stdout
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_let_the_processes_save(tmp_path, number):
     launcher = Launcher(tmp_path, "waiting", options=("--max_restarts", "3"))
@@ -128,9 +192,24 @@ def test_a_port_in_use(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        plan = Plan([str(WORKER), "well"], 2, 2, 0, "127.0.0.1", port, tmp_path)
-        with pytest.raises(DistributedError, match=f"port {port} of 127.0.0.1 cannot be used .* --master_port"):
-            launch.run(plan)
+        code, output, errors = Launcher(tmp_path, "well", options=("--master_port", str(port))).finish()
+    line = f"port {port} of 127.0.0.1 cannot be used (Address already in use): choose another with --master_port"
+    assert (code, output, errors) == (2, "", [f"error: {line}"])
+
+
+def test_a_rank_table_that_names_a_missing_device(tmp_path):
+    table = tmp_path / "hccl.json"
+    table.write_text(json.dumps(make_rank_table([31], ["192.0.2.31"], "here")))
+    code, output, errors = Launcher(tmp_path, "well", where=("--rank_table", str(table))).finish()
+    assert (code, output, len(errors)) == (2, "", 1)
+    assert errors[0].startswith(f"error: {table} names device 31, but this host has ")
+
+
+def test_a_log_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "logs").write_text("in the way")
+    code, output, errors = Launcher(tmp_path, "well").finish()
+    line = f"--log_dir {tmp_path / 'logs'} cannot be written (File exists): choose another folder"
+    assert (code, output, errors) == (2, "", [f"error: {line}"])
 
 
 def test_what_msrun_refuses(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from maskrcnn.distributed.ranks import EXIT_LOST, Ranks, local_device, set_time_limits
-from maskrcnn.errors import DistributedError
+from maskrcnn.errors import DistributedError, PeersLost
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,7 +73,7 @@ def test_waiting_ends_with_one_line():
 def test_lost_peers_are_one_line():
     ranks = Ranks(1, 2, timeout=60)
     message = r"rank 1 lost its peers while waiting for x: .*\(\[y\] failed\.\)"
-    with pytest.raises(DistributedError, match=message) as caught, ranks.time_limit("x"):
+    with pytest.raises(PeersLost, match=message) as caught, ranks.time_limit("x"):
         raise RuntimeError("\n[y] failed.\n- C++ stack")
     assert "\n" not in str(caught.value)
 

@@ -11,16 +11,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
-from maskrcnn.distributed.ranks import DEVICES, LAUNCHER, RANK, ROLE, SCHEDULER
-from maskrcnn.errors import DistributedError
+from maskrcnn.distributed.ranks import DEVICES, EXIT_LOST, LAUNCHER, RANK, ROLE, SCHEDULER
+from maskrcnn.errors import DistributedError, MaskRCNNError
 
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of a run that has saved and stopped on a signal
+EXIT_USER_ERROR = MaskRCNNError.exit_code  # of a configuration, of data, of a loss: it would only come again
 GRACE = 5.0  # seconds for the others to end by themselves after one has failed: a checkpoint may be half written
 SHORT_GRACE = 2.0
 POLL = 0.1
@@ -69,6 +70,7 @@ class Job:
 
     plan: Plan
     ranks: dict[int, int | None] = field(default_factory=dict)  # of the processes that live, by id; None: the scheduler
+    groups: set[int] = field(default_factory=set)  # of msrun and of each worker, with whatever these have started
     stop_signal: int = 0  # received by the launcher
     shown: int = 0  # bytes of the first rank's log that have been shown
 
@@ -84,7 +86,6 @@ class Job:
     def start(self) -> None:
         """Have msrun start the processes. Raises DistributedError."""
         plan = self.plan
-        plan.log_dir.mkdir(parents=True, exist_ok=True)
         options = {
             "worker_num": plan.world,
             "local_worker_num": plan.local,
@@ -101,6 +102,9 @@ class Job:
         output = plan.log_dir / "msrun.log"
         command = [sys.executable, "-m", "mindspore.parallel.cluster.run"]
         command += [f"--{key}={value}" for key, value in options.items()]
+        with writing_logs(plan):
+            plan.log_dir.mkdir(parents=True, exist_ok=True)
+            output.write_bytes(b"")
         with open(output, "w", encoding="utf-8") as log:
             msrun = subprocess.Popen(
                 [*command, python_name(), *plan.command],
@@ -110,6 +114,7 @@ class Job:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the launcher, which lets the processes save
             )
+            self.groups.add(msrun.pid)
             # Looked at all the time, since a process that ends can no longer be asked for its rank.
             while (code := msrun.poll()) is None:
                 self.find_processes(msrun.pid)
@@ -127,11 +132,13 @@ class Job:
                     if ROLE in variables:
                         is_worker = variables[ROLE] != SCHEDULER
                         self.ranks[process.pid] = int(variables[RANK]) if is_worker else None
+                        if is_worker:
+                            self.groups.add(process.pid)  # msrun has each lead a group of its own
 
     def watch(self) -> Ending:
         """Wait for the processes; the first that ends badly decides, and the others get ``GRACE`` seconds."""
         ending, deadline, workers = None, None, self.plan.local
-        told = 0
+        told = stopped = 0
         while workers and (deadline is None or time.monotonic() < deadline):
             self.show_log()
             if self.stop_signal and not told:
@@ -139,21 +146,25 @@ class Job:
                 self.signal_workers(signal.SIGTERM)
             pid, status = os.waitpid(-1, os.WNOHANG) if _has_children() else (0, 0)
             if pid == 0:
-                if not _has_children():
-                    break
+                if not self.has_workers():
+                    break  # one has ended before it was found
                 time.sleep(POLL)
                 continue
             if pid not in self.ranks:
                 continue  # something that a worker had started
             code, rank = os.waitstatus_to_exitcode(status), self.ranks.pop(pid)
             workers -= rank is not None
+            stopped += code in STOPPED
             if code and ending is None:
                 ending = self.judge(rank, code)
-                # Those that stop on a signal do so together, after their last checkpoint; without a scheduler, which
-                # has waited for a process of another host, none can go on.
-                grace = GRACE if rank is not None else SHORT_GRACE
-                deadline = None if code in STOPPED else time.monotonic() + grace
+                # Those that stop on a signal have waited for the last checkpoint and leave together; without a
+                # scheduler, which has waited for a process of another host, none can go on.
+                deadline = time.monotonic() + (GRACE if rank is not None else SHORT_GRACE)
+            elif code == EXIT_USER_ERROR and ending and ending.code == EXIT_LOST:
+                ending = self.judge(rank, code)  # what the first has lost its peers by
         self.show_log()
+        if ending and ending.code in STOPPED and stopped == self.plan.local:
+            ending = Ending(ending.code)
         if ending is None and workers:
             ending = Ending(1, f"{workers} processes of the job are gone (logs: {self.plan.log_dir})", may_restart=True)
         if ending is None:
@@ -162,17 +173,18 @@ class Job:
 
     def judge(self, rank: int | None, code: int) -> Ending:
         """What the end of ``rank`` (None: the scheduler) with a return code other than 0 means for the job."""
-        if self.stop_signal or code in STOPPED:
-            return Ending(128 + self.stop_signal if self.stop_signal else code)
+        if self.stop_signal:
+            return Ending(128 + self.stop_signal)
         log = self.plan.log(rank)
         who = "the scheduler" if rank is None else f"rank {rank}"
         if code < 0:
             cause = f"was killed by {signal.Signals(-code).name}"
+        elif code in STOPPED:
+            cause = f"was stopped by {signal.Signals(code - 128).name}, and the others were not"
         else:
             cause = f"ended with exit code {code}: {last_error(log)}"
-        user_error = code == 2  # of a configuration, of data, of a loss: it would only come again
         line = f"{who} on {socket.gethostname()} {cause} (log: {log})"
-        return Ending(code if code > 0 else 128 - code, line, may_restart=not user_error)
+        return Ending(code if code > 0 else 128 - code, line, may_restart=code not in (EXIT_USER_ERROR, *STOPPED))
 
     def wait_for_scheduler(self) -> None:
         """After the workers the scheduler ends by itself, within seconds."""
@@ -181,6 +193,10 @@ class Job:
             pid, _ = os.waitpid(-1, os.WNOHANG)
             self.ranks.pop(pid, None)
             time.sleep(POLL)
+
+    def has_workers(self) -> bool:
+        """Whether a process that msrun has started as a worker lives; `tee`, for one, is a child of ours too."""
+        return any(rank is not None and psutil.pid_exists(pid) for pid, rank in self.ranks.items())
 
     def signal_workers(self, number: int) -> None:
         """Send a signal to every worker."""
@@ -198,10 +214,14 @@ class Job:
                     with contextlib.suppress(psutil.Error):
                         child.kill()
                 process.kill()
-        psutil.wait_procs(left, timeout=GRACE)
+        deadline = time.monotonic() + GRACE
+        while (self.ranks or self.groups) and time.monotonic() < deadline:
+            # A group outlives the worker that leads it: what that had started may hold its device.
+            self.groups = {group for group in self.groups if _kill_group(group)}
+            _reap()
+            self.ranks = {pid: rank for pid, rank in self.ranks.items() if psutil.pid_exists(pid)}
+            time.sleep(POLL / 10)
         self.ranks.clear()
-        while _has_children() and os.waitpid(-1, os.WNOHANG)[0]:
-            pass
 
     def show_log(self) -> None:
         """Pass on what the first rank of this host has written since."""
@@ -211,6 +231,17 @@ class Job:
             self.shown += len(new)
             sys.stdout.write(new.decode("utf-8", "replace"))
             sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def writing_logs(plan: Plan) -> Iterator[None]:
+    """Raise DistributedError where something cannot be written into the folder of logs."""
+    try:
+        yield
+    except OSError as error:
+        raise DistributedError(
+            f"--log_dir {plan.log_dir} cannot be written ({error.strerror}): choose another folder"
+        ) from error
 
 
 def environment(plan: Plan) -> dict[str, str]:
@@ -266,6 +297,21 @@ def _adopt_orphans() -> None:
     """Become the parent of what msrun leaves behind, so that every exit code arrives here, at once."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise DistributedError(f"this system cannot watch processes: {os.strerror(ctypes.get_errno())}")
+
+
+def _kill_group(group: int) -> bool:
+    """Kill the processes of a group; False if it has none any more."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # the latter: the number is someone else's by now
+        return False
+    return True
+
+
+def _reap() -> None:
+    """Let go of all children that have ended."""
+    while _has_children() and os.waitpid(-1, os.WNOHANG)[0]:
+        pass
 
 
 def _has_children() -> bool:

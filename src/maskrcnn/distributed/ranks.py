@@ -16,14 +16,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskrcnn.errors import DistributedError
+from maskrcnn.errors import DistributedError, PeersLost
 
 CHUNK = 2**20  # int32 words sent at once: 4 MiB, so that gathering needs little memory
 MARGIN = 60  # seconds by which our own time limit, whose message is clear, comes before MindSpore's
 GONE = 8  # seconds without a sign of life after which a process on another host counts as dead
 ADOPTED = 30  # seconds in which msrun ends, once it has started all processes
 PR_SET_PDEATHSIG = 1
-EXIT_LOST = 3  # of a process whose peers did not come in time, or are gone
+EXIT_LOST = PeersLost.exit_code  # of a process whose peers did not come in time, or are gone
 DEVICES = "MASKRCNN_DEVICES"  # set by the launcher: the device of each local process, in the order of their ranks
 LAUNCHER = "MASKRCNN_LAUNCHER"  # also by the launcher: its process id
 ROLE = "MS_ROLE"  # set by msrun, as are the next two
@@ -65,7 +65,7 @@ class Ranks:
     def join(cls, timeout: float) -> Ranks:
         """Meet the other processes of the job; the device has been set. The scheduler never returns from here.
 
-        Raises DistributedError where msrun's other processes cannot be reached.
+        Raises PeersLost where msrun's other processes cannot be reached.
         """
         if not started_by_msrun():
             return cls()
@@ -82,7 +82,7 @@ class Ranks:
             if is_scheduler():  # whose ordinary end would take half a minute more
                 print(f"error: the job lost processes: {first_line(error)}", file=sys.stderr, flush=True)
                 os._exit(EXIT_LOST)
-            raise DistributedError(f"the processes of the job did not come together: {first_line(error)}") from error
+            raise PeersLost(f"the processes of the job did not come together: {first_line(error)}") from error
         hosts = ranks.gather_all(socket.gethostname().encode(), "the host names")
         ranks.local_rank = hosts[: ranks.rank].count(hosts[ranks.rank])
         return ranks
@@ -159,7 +159,7 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            raise DistributedError(
+            raise PeersLost(
                 f"rank {self.rank} lost its peers while waiting for {reason}: see their logs ({first_line(error)})"
             ) from error
         finally:

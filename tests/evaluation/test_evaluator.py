@@ -138,6 +138,31 @@ def test_data_without_masks_is_judged_by_boxes(shapes, tmp_path) -> None:
     assert "segm" not in result.report()
 
 
+def test_incomplete_annotations_are_judged_as_complete_ones(shapes, tmp_path) -> None:
+    ann_file, folder, content = shapes
+    oracle = Oracle(content, folder, **SMALL)
+    complete = evaluate(oracle, ann_file, folder, settings(), progress=False)
+    for annotation in content["annotations"]:
+        del annotation["area"]
+        if not annotation["iscrowd"]:
+            del annotation["iscrowd"]
+    bare = tmp_path / "bare.json"
+    bare.write_text(json.dumps(content))
+    result = evaluate(oracle, bare, folder, settings(), progress=False)
+    assert result.metrics == complete.metrics and result.figure("segm") >= 0.985
+
+    first = content["images"][0]["id"]  # an image whose objects have boxes only, among others
+    for annotation in content["annotations"]:
+        if annotation["image_id"] == first:
+            annotation["segmentation"] = []
+    bare.write_text(json.dumps(content))
+    result = evaluate(oracle, bare, folder, settings(), progress=False)
+    assert result.metrics["bbox"] == complete.metrics["bbox"]
+    of_others = sum(not a.get("iscrowd") for a in content["annotations"] if a["image_id"] != first)
+    assert sum(row.objects for row in result.metrics["segm"].per_class) == of_others
+    assert list(evaluate(oracle, bare, folder, settings(), max_images=1, progress=False).metrics) == ["bbox"]
+
+
 def test_a_failing_network_stops_the_evaluation(shapes) -> None:
     ann_file, folder, _ = shapes
 

@@ -217,11 +217,18 @@ def judge(
     classes: ClassList,
     image_ids: Sequence[int] | None = None,
 ) -> dict[str, Metrics]:
-    """Metrics of the kinds in ``records``; masks are left out where the ground truth has none."""
+    """Metrics of the kinds in ``records``; masks are left out where the objects to find have none."""
+    wanted = {image["id"] for image in truth.images} if image_ids is None else set(image_ids)
+    ids = frozenset(classes.category_ids)
+    with_mask = any(
+        annotation["image_id"] in wanted and annotation["category_id"] in ids and not annotation["iscrowd"]
+        for annotation in truth.annotations
+        if annotation["id"] not in truth.maskless
+    )
     return {
         kind: compute_metrics(truth, of_kind, kind, classes.category_ids, image_ids)
         for kind, of_kind in records.items()
-        if kind == "bbox" or truth.has_masks
+        if kind == "bbox" or with_mask
     }
 
 

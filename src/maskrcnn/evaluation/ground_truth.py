@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pycocotools import mask as coco_mask
+
+from maskrcnn.data.segmentation import encode_segmentation
 from maskrcnn.errors import DataError
 
 IMAGE_KEYS = ("id", "file_name", "height", "width")
-ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
+ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox")
 CATEGORY_KEYS = ("id", "name")
 
 
@@ -20,8 +23,9 @@ CATEGORY_KEYS = ("id", "name")
 class GroundTruth:
     """Images, annotations and categories as COCO's dictionaries, every needed key present.
 
-    ``has_masks``: whether the annotations have segmentations (all of them do, or none does).
-    ``maskless``: ids of annotations whose segmentation covers nothing; they count for boxes, not for masks.
+    What annotation tools leave out is filled in: ``iscrowd`` is 0, ``area`` that of the segmentation or else of the
+    box. ``has_masks``: whether any annotation has a mask. ``maskless``: ids of annotations without a segmentation, or
+    with one that covers nothing; they count for boxes, not for masks.
     """
 
     path: Path
@@ -65,15 +69,29 @@ def load_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
             raise DataError(
                 f"{path}: annotation {annotation['id']} has category {annotation['category_id']}, which is not listed"
             )
-    with_mask = sum("segmentation" in a for a in annotations)
-    if 0 < with_mask < len(annotations):
-        first = next(a["id"] for a in annotations if "segmentation" not in a)
-        raise DataError(
-            f"{path}: {len(annotations) - with_mask} of {len(annotations)} annotations have no "
-            f"'segmentation' (the first is {first}): give all of them one, or none to evaluate boxes only"
-        )
-    maskless = frozenset(a["id"] for a in annotations if with_mask and not _covers(a["segmentation"]))
-    return GroundTruth(path, images, annotations, categories, with_mask > 0, maskless)
+        if annotation.get("iscrowd") not in (None, 0, 1):
+            raise DataError(f"{path}: annotation {annotation['id']} has iscrowd {annotation['iscrowd']!r}, not 0 or 1")
+    sizes = {image["id"]: (image["height"], image["width"]) for image in images}
+    annotations = [_complete(path, annotation, *sizes[annotation["image_id"]]) for annotation in annotations]
+    maskless = frozenset(a["id"] for a in annotations if not _covers(a.get("segmentation")))
+    return GroundTruth(path, images, annotations, categories, len(maskless) < len(annotations), maskless)
+
+
+def _complete(path: Path, annotation: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+    """The annotation with ``iscrowd`` and ``area``. Raises DataError for what is no segmentation in COCO's sense."""
+    segmentation = annotation.get("segmentation")
+    polygons = isinstance(segmentation, list) and all(isinstance(polygon, list) for polygon in segmentation)
+    rle = isinstance(segmentation, dict) and (not segmentation or {"size", "counts"} <= segmentation.keys())
+    if not (polygons or rle or segmentation is None):
+        raise DataError(f"{path}: the segmentation of annotation {annotation['id']} is neither polygons nor an RLE")
+    area = annotation.get("area")
+    if area is None:
+        try:
+            counts = encode_segmentation(segmentation, height, width)
+            area = float(coco_mask.area({"size": [height, width], "counts": counts}))
+        except ValueError:  # it covers nothing
+            area = annotation["bbox"][2] * annotation["bbox"][3]
+    return {**annotation, "iscrowd": annotation.get("iscrowd") or 0, "area": area}
 
 
 def _entries(path: Path, content: dict[str, Any], section: str, keys: Sequence[str]) -> list[dict[str, Any]]:
@@ -103,7 +121,7 @@ def _is_box(bbox: Any) -> bool:
 
 
 def _covers(segmentation: Any) -> bool:
-    """Whether a segmentation has an RLE or at least one polygon of three points."""
+    """Whether there is a segmentation, and it has an RLE or at least one polygon of three points."""
     if isinstance(segmentation, list):
         return any(len(polygon) >= 6 for polygon in segmentation)
     return bool(segmentation)

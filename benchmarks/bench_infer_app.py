@@ -47,6 +47,7 @@ def run_app(app: str, model: str, images: list[Path], threads: int) -> dict[str,
         command = [app, "--model", model, "--image_dir", str(inputs), "--output", folder, "--threads", str(threads)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         timing = json.loads((Path(folder) / "timing.json").read_text())
+        size = sum((Path(folder) / name).stat().st_size for name in ("bbox.json", "segm.json"))
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     return {
         "engine": timing["engine"],
@@ -57,6 +58,7 @@ def run_app(app: str, model: str, images: list[Path], threads: int) -> dict[str,
         "medians": {step: timing[step]["median_seconds"] for step in ("decode", "network", "postprocess")},
         "opening_seconds": round(timing["opening_seconds"], 2),
         "peak_rss_gib": round(peak, 2),
+        "result_kib_per_image": round(size / timing["images"] / 2**10, 1),
     }
 
 

@@ -302,7 +302,9 @@ def test_command_line(torch_arrays, tmp_path, capsys) -> None:
     assert "roi_heads.box_head.fc6.weight -> box_head.fc.0.weight [1024, 12544] (columns" in listed
     assert not out.exists()
     main([str(source), str(out)])
-    assert "configs/torchvision.yaml" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"theirs.npz: torchvision Mask R-CNN, .npz, {len(torch_arrays)} tensors, 0 left out" in printed
+    assert "configs/torchvision.yaml" in printed
     arrays, meta = load_checkpoint(out)
     assert meta["class_names"] == list(COCO_NAMES) and meta["category_ids"] == list(COCO_IDS)
     assert meta["source"]["layout"] == "torchvision Mask R-CNN" and len(arrays) == len(torch_arrays)
@@ -317,6 +319,15 @@ def test_command_line(torch_arrays, tmp_path, capsys) -> None:
     ):
         with pytest.raises(CheckpointError, match=message):
             main([str(argument) for argument in arguments])
+
+
+def test_how_a_file_was_read_is_said(tmp_path, monkeypatch, capsys) -> None:
+    writer = foreign.TorchWriter(monkeypatch)
+    arrays = foreign.filled(foreign.torch_resnet("resnet18"))
+    writer.save_zip(tmp_path / "w.pth", {name: writer.tensor(array) for name, array in arrays.items()})
+    main([str(tmp_path / "w.pth"), str(tmp_path / "w.ckpt")])
+    line = f"w.pth: torchvision ResNet, .pth (zip format, read without torch), {len(arrays)} tensors, 0 left out"
+    assert line in capsys.readouterr().out
 
 
 def test_class_names_of_ones_own(tmp_path) -> None:

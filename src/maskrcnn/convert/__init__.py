@@ -92,6 +92,7 @@ def convert_file(
     if norm_eps is None and digest.startswith(EPS_ZERO_FILES):
         norm_eps = 0.0
     result = convert_weights(weights, str(source), norm_eps, all_classes)
+    result.format = weights.format
     if class_names:
         score = result.tensors.get("box_head.cls_score.weight")
         found = 0 if score is None else len(score.array) - 1

@@ -44,7 +44,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     if arguments.list:
         print("\n".join(result.table()))
-    print(f"{arguments.source}: {result.layout}, {len(result.tensors)} tensors, {len(result.left_out)} left out")
+    counts = f"{len(result.tensors)} tensors, {len(result.left_out)} left out"
+    print(f"{arguments.source}: {result.layout}, {result.format}, {counts}")
     for note in result.notes:
         print(f"note: {note}")
     if out is not None:

@@ -42,7 +42,8 @@ class Conversion:
 
     layout: what the source is. tensors: by our names, in our order. left_out: names of the source with reasons.
     classes: (names, category ids) of the labels 1..K, None if the source does not say them. config: the file that makes
-    the network behave as there, "" if there is none. notes: what a user should know.
+    the network behave as there, "" if there is none. notes: what a user should know. format: of the file, and how it
+    was read.
     """
 
     layout: str
@@ -51,6 +52,7 @@ class Conversion:
     classes: tuple[Sequence[str], Sequence[int]] | None = None
     config: str = ""
     notes: list[str] = field(default_factory=list)
+    format: str = ""
 
     def table(self) -> list[str]:
         """The mapping, one tensor a line."""

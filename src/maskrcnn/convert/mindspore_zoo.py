@@ -21,10 +21,9 @@ from maskrcnn.convert.adapting import (
 )
 from maskrcnn.errors import CheckpointError
 from maskrcnn.models.layers import BATCH_NORM_EPS
-from maskrcnn.training.weights import TRAINING_COUNTERS, TRAINING_STATE
+from maskrcnn.training.weights import TRAINING_COUNTERS, TRAINING_STATE, ZOO_CLASSIFIER
 
 LEFT_OUT_STATE = Renamed(left_out="state of the optimizer")
-ZOO_CLASSIFIER = "end_point."
 ZOO_EPS = 1e-4  # of the batch normalisation in the zoo's ResNet
 CLASSIFIERS = (ZOO_CLASSIFIER, "classifier.", "fc.")  # the zoo's, mindcv's, others
 NORM = "(gamma|beta|moving_mean|moving_variance)"

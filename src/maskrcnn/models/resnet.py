@@ -1,7 +1,7 @@
 """ResNet backbones: He et al., "Deep Residual Learning for Image Recognition", table 1.
 
-Parameter names are those of the MindSpore model zoo's ResNet (``layer1.0.down_sample_layer.0.weight``), so an
-ImageNet checkpoint from there loads as it is.
+Parameter names are those of the MindSpore model zoo's ResNet (``layer1.0.down_sample_layer.0.weight``). An ImageNet
+checkpoint from there has another eps in its normalisation: ``python -m maskrcnn.convert`` makes up for it.
 """
 
 from __future__ import annotations

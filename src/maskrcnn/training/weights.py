@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import mindspore as ms
@@ -14,6 +14,7 @@ from maskrcnn.errors import CheckpointError
 from maskrcnn.training.checkpoint import load_checkpoint
 
 BACKBONE = "backbone."
+ZOO_CLASSIFIER = "end_point."  # in the ResNets of MindSpore's model zoo
 # What MindSpore's optimizers and train cells leave in a checkpoint besides the network.
 TRAINING_STATE = ("moments.", "accum.", "moment1.", "moment2.", "stat.")
 TRAINING_COUNTERS = {
@@ -38,6 +39,7 @@ class MatchReport:
     reshaped: list[str]  # left at their initialisation: the file's shape differs ("name (file) != (network)")
     missing: list[str]  # left at their initialisation: not in the file
     unused: list[str]  # entries of the file that the network has no parameter for
+    notes: list[str] = field(default_factory=list)  # what a user should know
 
     def lines(self) -> list[str]:
         """The report as text, one aspect a line, every name that did not match included."""
@@ -50,7 +52,7 @@ class MatchReport:
         ):
             if names:
                 lines.append(f"  {len(names)} {what}: {', '.join(names)}")
-        return lines
+        return lines + [f"  note: {note}" for note in self.notes]
 
 
 def load_pretrained(network: nn.Cell, path: str | Path) -> MatchReport:
@@ -63,7 +65,8 @@ def load_pretrained(network: nn.Cell, path: str | Path) -> MatchReport:
         finite.
     """
     path = Path(path)
-    arrays, _ = load_checkpoint(path)
+    arrays, meta = load_checkpoint(path)
+    notes = [] if meta else _notes_on_foreign(arrays, path)
     arrays = {name: array for name, array in arrays.items() if not _is_training_state(name)}
     parameters = network.parameters_dict()
     if not parameters.keys() & arrays.keys():
@@ -82,7 +85,7 @@ def load_pretrained(network: nn.Cell, path: str | Path) -> MatchReport:
     if not matched:
         raise CheckpointError(
             f"{path} matches nothing in the network: it has {_abridged(sorted(arrays)) or 'no parameters'}, "
-            f"the network has {_abridged(sorted(parameters))}"
+            f"the network has {_abridged(sorted(parameters))}; python -m maskrcnn.convert reads weights from elsewhere"
         )
     assign(parameters, {name: arrays[name] for name in matched}, path)
     return MatchReport(
@@ -91,6 +94,7 @@ def load_pretrained(network: nn.Cell, path: str | Path) -> MatchReport:
         sorted(reshaped),
         missing=[name for name in parameters if name not in arrays],
         unused=[name for name in arrays if name not in parameters],
+        notes=notes,
     )
 
 
@@ -101,6 +105,16 @@ def assign(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray]
             raise CheckpointError(f"{path} holds values that are not finite in {name}: use another checkpoint")
         dtype = ms.dtype_to_nptype(parameters[name].dtype)
         parameters[name].set_data(ms.Tensor(np.asarray(array, dtype)))
+
+
+def _notes_on_foreign(names: Iterable[str], path: Path) -> list[str]:
+    """A model-zoo ResNet has our names, but its batch normalisation another eps, which the converter folds in."""
+    if not any(name.startswith(ZOO_CLASSIFIER) for name in names):
+        return []
+    return [
+        "the eps of its batch normalisation is 1e-4, ours 1e-5: features differ slightly from the model zoo's; "
+        f"exactly the same ones give python -m maskrcnn.convert {path} OUT.ckpt and --pre_trained OUT.ckpt"
+    ]
 
 
 def _is_training_state(name: str) -> bool:

@@ -127,13 +127,14 @@ class Job:
         """Take note of the ranks of the processes that msrun has started so far, children of ``parent``."""
         with contextlib.suppress(psutil.Error):
             for process in psutil.Process(parent).children():
-                with contextlib.suppress(psutil.Error):
+                with contextlib.suppress(psutil.Error, ProcessLookupError):
                     variables = {} if process.pid in self.ranks else process.environ()
-                    if ROLE in variables:
-                        is_worker = variables[ROLE] != SCHEDULER
-                        self.ranks[process.pid] = int(variables[RANK]) if is_worker else None
-                        if is_worker:
-                            self.groups.add(process.pid)  # msrun has each lead a group of its own
+                    if variables.get(ROLE) == SCHEDULER:
+                        self.ranks[process.pid] = None
+                    # msrun has each worker lead a group of its own; what a dead one has left behind leads none.
+                    elif ROLE in variables and process.pid == os.getpgid(process.pid):
+                        self.ranks[process.pid] = int(variables[RANK])
+                        self.groups.add(process.pid)
 
     def watch(self) -> Ending:
         """Wait for the processes; the first that ends badly decides, and the others get ``GRACE`` seconds."""

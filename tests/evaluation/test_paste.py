@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from maskrcnn.config import Config, load_config
+from maskrcnn.evaluation.images import ImageBatch, ImageSource, LoadedImage
+from maskrcnn.evaluation.inference import InferenceSettings, detect_images
 from maskrcnn.evaluation.paste import encode_masks, paste_masks, paste_probabilities
+from maskrcnn.evaluation.results import Detections
 
 
 def grid_sample_float64(mask: np.ndarray, box: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -85,16 +91,16 @@ def test_threshold_is_inclusive() -> None:
     assert not paste_masks(half, box, 56, 56, threshold=0.50001).any()
 
 
-@pytest.mark.parametrize("integer_boxes", [False, True])
+@pytest.mark.parametrize("rule", [{}, {"integer_boxes": True}, {"inclusive": True}])
 @pytest.mark.parametrize("shape", [(1, 1), (7, 300), (120, 90)])
-def test_encoding_equals_pycocotools(shape: tuple[int, int], integer_boxes: bool) -> None:
+def test_encoding_equals_pycocotools(shape: tuple[int, int], rule: dict[str, bool]) -> None:
     rng = np.random.default_rng(1)
     boxes = random_boxes(rng, 80, *shape)
     boxes[:4] = [[0, 0, shape[1], shape[0]], [5, 5, 5, 5], [-50, -50, -40, -40], [-9, -9, 999, 999]]
     masks = rng.random((80, 28, 28), np.float32) ** rng.uniform(0.1, 2, (80, 1, 1)).astype(np.float32)
     masks[0] = masks[3] = 1
-    bitmaps = paste_masks(masks, boxes, *shape, integer_boxes=integer_boxes)
-    rles = encode_masks(masks, boxes, *shape, integer_boxes=integer_boxes)
+    bitmaps = paste_masks(masks, boxes, *shape, **rule)
+    rles = encode_masks(masks, boxes, *shape, **rule)
     for bitmap, rle in zip(bitmaps, rles):
         assert rle == coco_mask.encode(np.asfortranarray(bitmap))
 
@@ -128,6 +134,45 @@ def test_integer_boxes_equal_torchvision(parity_file) -> None:
                 ours = paste_probabilities(mask, box, height, width, integer_boxes=True)
                 np.testing.assert_allclose(ours, prob, atol=1e-5)
             first += count
+
+
+def test_inclusive_boxes_are_pasted_as_in_the_model_zoo() -> None:
+    """Its get_seg_masks: resize with OpenCV to the whole pixels that the box begins and ends with, then threshold."""
+    rng = np.random.default_rng(4)
+    height, width = 61, 83
+    boxes = np.clip(random_boxes(rng, 80, height, width), 0, [width, height, width, height]).astype(np.float32)
+    boxes[:3] = [[0, 0, width, height], [7.9, 8.2, 7.95, 8.9], [0, 0, width - 1, height - 1]]
+    boxes = boxes[(boxes[:, :2] < [width, height]).all(1)]
+    masks = rng.random((len(boxes), 28, 28), np.float32)
+    pasted = paste_masks(masks, boxes, height, width, inclusive=True)
+    for mask, box, bitmap in zip(masks, boxes, pasted):
+        x1, y1, x2, y2 = box.astype(int)
+        w, h = min(x2 - x1 + 1, width - x1), min(y2 - y1 + 1, height - y1)
+        expected = np.zeros((height, width), np.float32)
+        expected[y1 : y1 + h, x1 : x1 + w] = cv2.resize(mask, (w, h), interpolation=cv2.INTER_LINEAR)
+        found = paste_probabilities(mask, box, height, width, inclusive=True)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        clear = np.abs(expected - 0.5) > 1e-5
+        assert (bitmap == (expected > 0.5))[clear].all() and clear.mean() > 0.99
+    full = paste_masks(np.ones((1, 28, 28), np.float32), np.float32([[2.4, 3.6, 7.5, 9.0]]), 12, 12, inclusive=True)
+    y, x = np.nonzero(full[0])
+    assert (x.min(), x.max(), y.min(), y.max()) == (2, 7, 3, 9) and full.sum() == 6 * 7
+    outside = np.float32([[83, 5, 83, 9], [5, 70, 9, 80]])
+    assert not paste_masks(np.ones((2, 28, 28), np.float32), outside, height, width, inclusive=True).any()
+
+
+def test_the_model_zoo_s_configuration_pastes_that_way() -> None:
+    file = Path(__file__).resolve().parents[2] / "configs" / "mindspore_zoo.yaml"
+    settings = InferenceSettings.from_config(load_config(["--config_path", str(file)]))
+    assert settings.inclusive_boxes and not settings.integer_boxes
+    assert not InferenceSettings.from_config(Config()).inclusive_boxes
+    image = LoadedImage(ImageSource(1, Path("a.jpg")), (40, 50), (64, 64), np.zeros((40, 50, 3), np.uint8))
+    batch = ImageBatch(np.zeros((1, 64, 64, 3), np.uint8), np.float32([[40, 50]]), [image])
+    box, mask = np.float32([2.4, 3.6, 7.5, 9.0]), np.ones((1, 1, 28, 28), np.float32)
+    found = Detections(box[None, None], np.ones((1, 1)), np.ones((1, 1), int), np.ones((1, 1), bool), mask)
+    (result,) = detect_images(lambda *_: found, [batch], [1], inclusive_boxes=settings.inclusive_boxes)
+    expected = paste_masks(mask[0], box[None], 40, 50, inclusive=True)[0]
+    assert (coco_mask.decode(result.segm[0]["segmentation"]) == expected).all() and expected.sum() == 6 * 7
 
 
 def test_a_hundred_detections_take_well_under_150_ms() -> None:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -97,6 +98,7 @@ class InferenceSettings:
     workers: int = 2
     mask_threshold: float = 0.5
     integer_boxes: bool = False
+    inclusive_boxes: bool = False
     strict: bool = False  # an image that cannot be read raises DataError, instead of being left out and reported
 
     @classmethod
@@ -111,6 +113,7 @@ class InferenceSettings:
             workers=cfg.num_parallel_workers,
             mask_threshold=cfg.mask_thr_binary,
             integer_boxes=cfg.paste_integer_boxes,
+            inclusive_boxes=cfg.inclusive_boxes,
             strict=cfg.strict,
         )
 
@@ -141,6 +144,7 @@ def detect_files(
         category_ids,
         mask_threshold=settings.mask_threshold,
         integer_boxes=settings.integer_boxes,
+        inclusive_boxes=settings.inclusive_boxes,
         workers=settings.workers,
         speed=speed,
     )
@@ -153,6 +157,7 @@ def detect_images(
     *,
     mask_threshold: float = 0.5,
     integer_boxes: bool = False,
+    inclusive_boxes: bool = False,
     workers: int = 2,
     speed: Speed | None = None,
 ) -> Iterator[ImageResult]:
@@ -164,6 +169,7 @@ def detect_images(
     speed = Speed() if speed is None else speed
     pending: deque[Future[tuple[ImageResult, float]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="paste")
+    paste = partial(encode_masks, threshold=mask_threshold, integer_boxes=integer_boxes, inclusive=inclusive_boxes)
     start = time.perf_counter()
 
     def finished() -> ImageResult:
@@ -180,9 +186,7 @@ def detect_images(
             seconds = time.perf_counter() - before
             speed.add_network(batch.image.shape[1:3], len(batch.images), seconds)
             for row, image in enumerate(batch.images):
-                pending.append(
-                    pool.submit(_postprocess, detections, row, image, category_ids, mask_threshold, integer_boxes)
-                )
+                pending.append(pool.submit(_postprocess, detections, row, image, category_ids, paste))
             while len(pending) > 4 * workers or (pending and pending[0].done()):
                 yield finished()
         while pending:
@@ -196,13 +200,12 @@ def _postprocess(
     row: int,
     image: LoadedImage,
     category_ids: Sequence[int],
-    mask_threshold: float,
-    integer_boxes: bool,
+    paste: Callable[..., list[dict[str, Any]]],
 ) -> tuple[ImageResult, float]:
-    """The result of one image, and the processor seconds it took."""
+    """The result of one image, and the processor seconds it took; ``paste(masks, boxes, height, width)`` gives RLEs."""
     start = time.thread_time()
     height, width = image.original_size
     objects = objects_of_image(detections, row, image.network_size, image.original_size)
-    rles = encode_masks(objects.masks, objects.boxes, height, width, mask_threshold, integer_boxes)
+    rles = paste(objects.masks, objects.boxes, height, width)
     bbox, segm = coco_records(image.source.image_id, objects, rles, category_ids)
     return ImageResult(image.source, image.original_size, bbox, segm), time.thread_time() - start

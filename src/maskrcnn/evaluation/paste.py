@@ -67,14 +67,29 @@ def _integer_axis(low: np.float32, high: np.float32, side: int, cells: int) -> _
     return _Axis(start, lower.astype(np.int64), fraction)
 
 
+def _inclusive_axis(low: np.float32, high: np.float32, side: int, cells: int) -> _Axis:
+    """The MindSpore model zoo's rule: the mask is resized to the pixels from int(low) to int(high), both included.
+
+    It ends sharply there: at the border the outermost cells continue. What would leave the image is squeezed into it.
+    """
+    first = max(int(low), 0)
+    count = min(max(int(high) - first + 1, 1), side - first)
+    if count <= 0:
+        return _Axis(0, np.zeros(0, np.int64), np.zeros(0, np.float32))
+    position = (np.arange(count, dtype=np.float32) + HALF) * np.float32(cells / count) - HALF
+    position = np.clip(position, np.float32(0), np.float32(cells - 1))
+    lower = np.floor(position)
+    return _Axis(first, lower.astype(np.int64) + 1, position - lower)
+
+
 def _paste_columns(
-    mask: np.ndarray, box: np.ndarray, height: int, width: int, integer_boxes: bool
+    mask: np.ndarray, box: np.ndarray, height: int, width: int, integer_boxes: bool, inclusive: bool
 ) -> tuple[int, int, np.ndarray]:
     """Interpolate one mask over the pixels it reaches.
 
     Returns x and y of the first pixel and the values as float32 [w, h], columns first.
     """
-    axis = _integer_axis if integer_boxes else _float_axis
+    axis = _inclusive_axis if inclusive else _integer_axis if integer_boxes else _float_axis
     x1, y1, x2, y2 = np.asarray(box, np.float32)
     across = axis(x1, x2, width, mask.shape[1])
     down = axis(y1, y2, height, mask.shape[0])
@@ -89,10 +104,15 @@ def _paste_columns(
 
 
 def paste_probabilities(
-    mask: np.ndarray, box: np.ndarray, height: int, width: int, integer_boxes: bool = False
+    mask: np.ndarray,
+    box: np.ndarray,
+    height: int,
+    width: int,
+    integer_boxes: bool = False,
+    inclusive: bool = False,
 ) -> np.ndarray:
     """Paste one mask of probabilities, float32 [m, m], at box xyxy in pixels: float32 [height, width]."""
-    x, y, values = _paste_columns(mask, box, height, width, integer_boxes)
+    x, y, values = _paste_columns(mask, box, height, width, integer_boxes, inclusive)
     image = np.zeros((height, width), np.float32)
     image[y : y + values.shape[1], x : x + values.shape[0]] = values.T
     return image
@@ -105,15 +125,17 @@ def paste_masks(
     width: int,
     threshold: float = 0.5,
     integer_boxes: bool = False,
+    inclusive: bool = False,
 ) -> np.ndarray:
     """Paste n masks, float32 [n, m, m], at boxes float32 [n, 4] xyxy in pixels.
 
     Returns uint8 [n, height, width] of 0 and 1. ``integer_boxes`` follows torchvision, for weights that were
-    judged that way; perfect masks lose 0.06 AP by it.
+    judged that way; perfect masks lose 0.06 AP by it. ``inclusive`` follows MindSpore's model zoo, whose boxes end
+    with their last pixel.
     """
     pasted = np.zeros((len(masks), width, height), np.uint8)
     for image, mask, box in zip(pasted, masks, boxes):
-        x, y, values = _paste_columns(mask, box, height, width, integer_boxes)
+        x, y, values = _paste_columns(mask, box, height, width, integer_boxes, inclusive)
         image[x : x + values.shape[0], y : y + values.shape[1]] = values >= np.float32(threshold)
     return pasted.transpose(0, 2, 1)
 
@@ -125,6 +147,7 @@ def encode_masks(
     width: int,
     threshold: float = 0.5,
     integer_boxes: bool = False,
+    inclusive: bool = False,
 ) -> list[dict[str, Any]]:
     """Paste n masks as ``paste_masks`` does and return compressed COCO RLEs of size [height, width].
 
@@ -132,7 +155,7 @@ def encode_masks(
     """
     rles = []
     for mask, box in zip(masks, boxes):
-        x, y, values = _paste_columns(mask, box, height, width, integer_boxes)
+        x, y, values = _paste_columns(mask, box, height, width, integer_boxes, inclusive)
         # One zero before and one behind the columns: every run of ones then has two edges.
         framed = np.zeros(values.shape[0] * height + 2, bool)
         columns = framed[1:-1].reshape(-1, height)

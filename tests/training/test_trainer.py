@@ -20,7 +20,7 @@ from maskrcnn.errors import CheckpointError, DataError, TrainingError
 from maskrcnn.training.checkpoint import load_training_state
 from maskrcnn.training.checkpoint_folder import CheckpointFolder
 from maskrcnn.training.logs import TrainLog
-from maskrcnn.training.optimizer import LossScale, MomentumSGD
+from maskrcnn.training.optimizer import AdamW, LossScale, MomentumSGD
 from maskrcnn.training.schedule import LearningRate
 from maskrcnn.training.step import TrainStep
 from maskrcnn.training.trainer import Plan, Trainer
@@ -28,7 +28,18 @@ from maskrcnn.training.trainer import Plan, Trainer
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def make_trainer(folder, loader=None, *, seed=1, keep=20, evaluate=None, loss_scale=None, net=None, **plan):
+def make_trainer(
+    folder,
+    loader=None,
+    *,
+    seed=1,
+    keep=20,
+    evaluate=None,
+    loss_scale=None,
+    net=None,
+    optimizer=MomentumSGD,
+    **plan,
+):
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_seed(seed)
     net = net or TinyNet()
@@ -37,7 +48,7 @@ def make_trainer(folder, loader=None, *, seed=1, keep=20, evaluate=None, loss_sc
     loss_scale = loss_scale or LossScale()
     step = TrainStep(
         net,
-        MomentumSGD(net.trainable_params(), 0.9, 1e-4),
+        optimizer(net.trainable_params(), 0.9, 1e-4),
         scaled=not loss_scale.fixed,
         skip_overflow=not loss_scale.fixed,
     )
@@ -77,6 +88,14 @@ def whole(tmp_path_factory):
     """A run of 3 epochs with 5 steps each, without interruption."""
     folder = tmp_path_factory.mktemp("whole")
     assert make_trainer(folder).train() == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole_adamw(tmp_path_factory):
+    """The same with AdamW."""
+    folder = tmp_path_factory.mktemp("adamw")
+    assert make_trainer(folder, optimizer=AdamW).train() == 0
     return folder
 
 
@@ -127,6 +146,25 @@ def test_resuming_is_exact_any_number_of_times(whole, tmp_path, stops):
     assert_same_end(whole, tmp_path)
 
 
+def test_adamw_resumes_exactly(whole_adamw, tmp_path):
+    for stop in (7, 15):
+        trainer = make_trainer(tmp_path, optimizer=AdamW, max_steps=stop)
+        if stop == 15:
+            trainer.resume(trainer.checkpoints.newest())
+            assert trainer.global_step == 7
+        assert trainer.train() == 0
+    assert_same_end(whole_adamw, tmp_path)
+    arrays, _ = final_state(tmp_path)
+    for moment in ("moment1.", "moment2."):
+        assert np.abs(arrays[f"{moment}head.weight"]).max() > 0
+
+
+def test_a_checkpoint_of_another_optimizer_is_refused(whole, tmp_path):
+    trainer = make_trainer(tmp_path, optimizer=AdamW)
+    with pytest.raises(CheckpointError, match=r"another optimizer: moment1\.gain is missing"):
+        trainer.resume(CheckpointFolder(whole / "checkpoint", 1).newest())
+
+
 def test_a_finished_run_has_nothing_left_to_do(whole):
     before = sorted(p.stat().st_mtime_ns for p in (whole / "checkpoint").iterdir())
     trainer = make_trainer(whole)
@@ -138,8 +176,9 @@ def test_a_finished_run_has_nothing_left_to_do(whole):
 PROGRAM = """
 import sys, time
 from pathlib import Path
+from maskrcnn.training import optimizer
 from tests.training.test_trainer import make_trainer
-trainer = make_trainer(Path(sys.argv[1]))
+trainer = make_trainer(Path(sys.argv[1]), optimizer=getattr(optimizer, sys.argv[2]))
 newest = trainer.checkpoints.newest()
 if newest:
     trainer.resume(newest)
@@ -152,10 +191,10 @@ sys.exit(trainer.train())
 """
 
 
-def start(folder):
+def start(folder, optimizer=MomentumSGD):
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(folder)],
+        [sys.executable, "-c", PROGRAM, str(folder), optimizer.__name__],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -173,18 +212,19 @@ def wait_for_step(process, step):
     pytest.fail(f"the run ended before step {step}")
 
 
-def test_killed_runs_resume_exactly(whole, tmp_path):
+@pytest.mark.parametrize("optimizer", [MomentumSGD, AdamW])
+def test_killed_runs_resume_exactly(whole, whole_adamw, tmp_path, optimizer):
     rng = np.random.default_rng(time.time_ns())
     for first, last in ((1, 6), (8, 13)):
-        process = start(tmp_path)
+        process = start(tmp_path, optimizer)
         wait_for_step(process, rng.integers(first, last))
         time.sleep(rng.uniform(0, 0.05))
         process.kill()
         assert process.wait() == -signal.SIGKILL
-    process = start(tmp_path)
+    process = start(tmp_path, optimizer)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
-    assert_same_end(whole, tmp_path)
+    assert_same_end(whole_adamw if optimizer is AdamW else whole, tmp_path)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

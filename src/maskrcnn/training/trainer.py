@@ -23,7 +23,7 @@ from maskrcnn.models.mask_rcnn import LOSS_NAMES
 from maskrcnn.training.checkpoint import load_training_state
 from maskrcnn.training.checkpoint_folder import CheckpointFolder
 from maskrcnn.training.logs import Progress, TrainLog, duration, named_losses, timed
-from maskrcnn.training.optimizer import LossScale
+from maskrcnn.training.optimizer import MOMENT_PREFIXES, LossScale
 from maskrcnn.training.saving import Saver
 from maskrcnn.training.schedule import LearningRate
 from maskrcnn.training.signals import StopSignals
@@ -276,7 +276,8 @@ class Trainer:
         for name, parameter in parameters.items():
             found = arrays[name].shape if name in arrays else "missing"
             if found != tuple(parameter.shape):
-                raise CheckpointError(f"{path} has another network: {name} is {found}, not {tuple(parameter.shape)}")
+                what = "optimizer" if name.startswith(MOMENT_PREFIXES) else "network"
+                raise CheckpointError(f"{path} has another {what}: {name} is {found}, not {tuple(parameter.shape)}")
         extra = sorted(arrays.keys() - parameters.keys())
         if extra:
             raise CheckpointError(f"{path} has another network: this one has no parameter {extra[0]}")

@@ -75,18 +75,20 @@ def test_ioa_is_the_share_of_the_first_box():
     assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("inclusive", [False, True])
 @pytest.mark.parametrize(("means", "stds"), [((0, 0, 0, 0), (1, 1, 1, 1)), (MEANS, STDS)])
-def test_coder(pairs, means, stds):
+def test_coder(pairs, means, stds, inclusive):
     rng = np.random.default_rng(1)
     anchors, boxes = random_boxes(rng, 50), random_boxes(rng, 50)
-    targets = Compiled(ops_boxes.encode_boxes, means=means, stds=stds)(boxes, anchors)
-    np.testing.assert_allclose(targets, reference.encode_boxes(boxes, anchors, means, stds), rtol=1e-4, atol=1e-4)
-    decode = Compiled(ops_boxes.decode_boxes, means=means, stds=stds)
+    settings = {"means": means, "stds": stds, "inclusive": inclusive}
+    targets = Compiled(ops_boxes.encode_boxes, **settings)(boxes, anchors)
+    np.testing.assert_allclose(targets, reference.encode_boxes(boxes, anchors, **settings), rtol=1e-4, atol=1e-4)
+    decode = Compiled(ops_boxes.decode_boxes, **settings)
     np.testing.assert_allclose(decode(targets, anchors), boxes, atol=2e-3)
     deltas = rng.normal(size=(50, 4))
-    np.testing.assert_allclose(
-        decode(deltas, anchors), reference.decode_boxes(deltas, anchors, means, stds), rtol=1e-5, atol=1e-3
-    )
+    deltas[:5, 2:] = -100, 30  # beyond the limits
+    expected = reference.decode_boxes(deltas, anchors, **settings)
+    np.testing.assert_allclose(decode(deltas, anchors), expected, rtol=1e-5, atol=1e-3)
 
 
 def test_coder_is_finite_for_empty_boxes():
@@ -131,13 +133,14 @@ def test_gradient_of_decoding():
     assert found[0, 2] == 0
 
 
-def test_clip():
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_clip(inclusive):
     rng = np.random.default_rng(4)
     batch = rng.uniform(-100, 400, (3, 20, 4)).astype(np.float32)
     height, width = np.array([[100.0], [200.5], [300.0]]), np.array([[300.0], [64.0], [1.0]])
-    found = Compiled(ops_boxes.clip_boxes)(batch, height, width)
-    np.testing.assert_allclose(found, reference.clip_boxes(batch, height, width))
-    assert (found[2, :, 0::2] <= 1).all()
+    found = Compiled(ops_boxes.clip_boxes, inclusive=inclusive)(batch, height, width)
+    np.testing.assert_allclose(found, reference.clip_boxes(batch, height, width, inclusive))
+    assert found[2, :, 0::2].max() == (0 if inclusive else 1)
     assert found.min() == 0
 
 
@@ -145,6 +148,22 @@ def test_sides_are_positive():
     width, height = Compiled(ops_boxes.sides)(EDGES)
     assert (width > 0).all() and (height > 0).all()
     assert (width[8], height[8]) == (1333, 800)
+    np.testing.assert_allclose((width, height), reference.sides(EDGES), rtol=1e-6)
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_large_enough(pairs, inclusive):
+    found = Compiled(ops_boxes.large_enough, min_size=10.0, inclusive=inclusive)(pairs[0])
+    assert (found == reference.large_enough(pairs[0], 10.0, inclusive)).all() and 0 < found.mean() < 1
+    assert found[:4].tolist() == [inclusive, inclusive, inclusive, False]  # sides of 10, 10, 10 and 2 pixels
+
+
+def test_inclusive_boxes_there_and_back():
+    found = Compiled(ops_boxes.from_inclusive)(EDGES)
+    np.testing.assert_array_equal(found, reference.from_inclusive(EDGES).astype(np.float32))
+    assert found[0].tolist() == [0, 0, 11, 11]
+    np.testing.assert_array_equal(Compiled(ops_boxes.to_inclusive)(found), EDGES)
+    np.testing.assert_array_equal(reference.to_inclusive(found), EDGES)
 
 
 def test_coder_of_torchvision(parity_file):

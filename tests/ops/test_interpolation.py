@@ -1,4 +1,4 @@
-"""Weights of cells in bins with adaptive sampling, against numpy's own interpolation sample by sample."""
+"""Weights of cells in bins with adaptive sampling, against the twin and numpy's own interpolation of samples."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.graph import Compiled
 
+from maskrcnn.ops import reference
 from maskrcnn.ops.interpolation import mean_weights
 
 LIMIT = 40
@@ -45,6 +46,7 @@ def test_equals_interpolation_of_samples(size, spacing):
     found = Compiled(mean_weights, size=size)(*arguments)
     expected = by_samples(*arguments, size)
     np.testing.assert_allclose(found, expected, atol=2e-5)
+    np.testing.assert_allclose(reference.mean_weights(*arguments, size), expected, atol=1e-9)
     assert (found >= -1e-5).all()
     inside = (start >= -0.5) & (start + length <= LIMIT + 0.5) & (length > 0)
     assert inside.sum() > 8
@@ -60,3 +62,4 @@ def test_some_cells_of_the_axis():
     part = np.array([[0, 7, 3, 39, 22], [12, 12, 13, 20, 21]])
     some = run(start, length, limit, part, np.ones(2))
     np.testing.assert_allclose(some, np.take_along_axis(whole, part[:, None].repeat(7, 1), 2), atol=1e-6)
+    np.testing.assert_allclose(some, reference.mean_weights(start, length, limit, part, np.ones(2), 7), atol=2e-5)

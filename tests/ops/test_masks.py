@@ -7,7 +7,7 @@ import pytest
 from tests.graph import Compiled
 
 from maskrcnn.ops import reference
-from maskrcnn.ops.masks import mask_coverage
+from maskrcnn.ops.masks import mask_coverage, mask_samples
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,36 @@ def test_equals_the_twin(cover, seed):
     found = cover(*case)
     np.testing.assert_allclose(found, reference.mask_coverage(*case, 7), atol=2e-5)
     assert found.min() >= 0 and found.max() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("cells", [80, 12])
+def test_samples_equal_the_twin(cells):
+    """Crops of a pixel a cell, in which every instance fits, and thinned-out ones."""
+    rng = np.random.default_rng(cells)
+    height, width, n = 90, 120, 24
+    corner = rng.uniform(0, 0.9, (n, 2)) * [width, height]
+    boxes = np.concatenate([corner, corner + rng.uniform(2, 76, (n, 2))], 1)
+    boxes = np.minimum(boxes, [width, height, width, height]).astype(np.float32)
+    rois = (boxes + rng.normal(0, 6, (n, 4))).astype(np.float32)
+    rois[:, 2:] = np.maximum(rois[:, 2:], rois[:, :2] + 0.5)
+    rois[0] = [-30, -30, 2 * width, 2 * height]
+    crops = (rng.random((n, cells, cells)) < 0.5).astype(np.float32)
+    image_shape = np.array([height, width], np.float32)
+    found = Compiled(mask_samples, size=14)(crops, boxes, rois, image_shape)
+    expected = reference.mask_samples(crops, boxes, rois, image_shape, 14)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    if cells == 12:
+        return
+    for r in range(n):  # the twin itself: RoIAlign of the whole mask, a map of stride 1
+        mask = np.zeros((height + cells, width + cells))
+        x, y = (max(int(np.floor(v)) - 1, 0) for v in boxes[r, :2])
+        right, below = min(np.ceil(boxes[r, 2]) + 1, width), min(np.ceil(boxes[r, 3]) + 1, height)
+        mask[y : y + cells, x : x + cells] = crops[r]
+        mask[:, int(right) :] = mask[int(below) :] = 0
+        crops[r, int(below) - y :] = crops[r, :, int(right) - x :] = 0
+        whole = reference.roi_align([mask[None, :height, :width]], [1], rois[r : r + 1], 14, 0, False)
+        one = reference.mask_samples(crops[r : r + 1], boxes[r : r + 1], rois[r : r + 1], image_shape, 14)
+        np.testing.assert_allclose(one.reshape(-1), whole.reshape(-1), atol=1e-9)
 
 
 def test_edges(cover):

@@ -18,6 +18,11 @@ def match():
 
 
 @pytest.fixture(scope="module")
+def match_inclusive():
+    return Compiled(match_rois, inclusive=True)
+
+
+@pytest.fixture(scope="module")
 def draw():
     return Compiled(sample_rois, num_positive=8, num_total=32)
 
@@ -41,8 +46,10 @@ def random_case(seed: int, labels):
     ids=["objects", "objects and crowds", "crowds", "nothing", "one crowd", "one object"],
 )
 @pytest.mark.parametrize("seed", [0, 1])
-def test_matching_equals_the_twin(match, labels, seed):
+def test_matching_equals_the_twin(match, match_inclusive, labels, seed):
     case = random_case(seed, labels)
+    for ours, theirs in zip(match_inclusive(*case), reference.match_rois(*case, inclusive=True)):
+        assert (ours == theirs).all()
     found, expected = match(*case), reference.match_rois(*case)
     assert found[0].dtype == np.int32
     for ours, theirs in zip(found, expected):

@@ -1,4 +1,4 @@
-"""The functions of this package once more, in plain float64 numpy, to test them against.
+"""The functions of this package once more, in plain float64 numpy, to test them against; conv.py's is in its test.
 
 Written for clarity: loops where the definition has a "for each". Arguments and results have the names, shapes and
 meanings of the MindSpore functions; nothing here is used in training or inference.
@@ -10,6 +10,27 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+
+
+def from_inclusive(boxes: np.ndarray) -> np.ndarray:
+    """Boxes [...,4] that end with their last pixel as continuous ones."""
+    return np.asarray(boxes, np.float64) + np.array([0, 0, 1, 1])
+
+
+def to_inclusive(boxes: np.ndarray) -> np.ndarray:
+    """Continuous boxes [...,4] as ones that end with their last pixel."""
+    return np.asarray(boxes, np.float64) - np.array([0, 0, 1, 1])
+
+
+def sides(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Width and height of boxes [...,4], at least 1e-6."""
+    return _centre_form(boxes, least=1e-6)[2:]
+
+
+def large_enough(boxes: np.ndarray, min_size: float, inclusive: bool = False) -> np.ndarray:
+    """bool [...] of boxes [...,4]: both sides are longer than ``min_size`` pixels."""
+    _, _, w, h = _centre_form(from_inclusive(boxes) if inclusive else boxes)
+    return (w > min_size) & (h > min_size)
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
@@ -45,8 +66,11 @@ def encode_boxes(
     anchors: np.ndarray,
     means: Sequence[float] = (0, 0, 0, 0),
     stds: Sequence[float] = (1, 1, 1, 1),
+    inclusive: bool = False,
 ) -> np.ndarray:
     """Regression targets of ``boxes`` [...,4] relative to ``anchors`` [...,4] (R-CNN, appendix C, equations 6-9)."""
+    if inclusive:
+        boxes, anchors = from_inclusive(boxes), from_inclusive(anchors)
     cx, cy, w, h = _centre_form(boxes, least=1e-6)
     ax, ay, aw, ah = _centre_form(anchors, least=1e-6)
     targets = np.stack([(cx - ax) / aw, (cy - ay) / ah, np.log(w / aw), np.log(h / ah)], -1)
@@ -58,21 +82,29 @@ def decode_boxes(
     anchors: np.ndarray,
     means: Sequence[float] = (0, 0, 0, 0),
     stds: Sequence[float] = (1, 1, 1, 1),
+    inclusive: bool = False,
 ) -> np.ndarray:
-    """Boxes [...,4] from regression outputs and anchors (R-CNN, equations 1-4); sides grow by 62.5 times at most."""
+    """Boxes [...,4] from regression outputs and anchors (R-CNN, equations 1-4).
+
+    Sides grow by 62.5 times at most; inclusive boxes do not shrink by more, either.
+    """
     deltas = np.asarray(deltas, np.float64) * np.asarray(stds, np.float64) + np.asarray(means, np.float64)
-    ax, ay, aw, ah = _centre_form(anchors)
-    half_w = aw * np.exp(np.minimum(deltas[..., 2], math.log(1000 / 16))) / 2
-    half_h = ah * np.exp(np.minimum(deltas[..., 3], math.log(1000 / 16))) / 2
+    ax, ay, aw, ah = _centre_form(from_inclusive(anchors) if inclusive else anchors)
+    most = math.log(1000 / 16)
+    steps = np.clip(deltas[..., 2:], -most if inclusive else -np.inf, most)
+    half_w, half_h = aw * np.exp(steps[..., 0]) / 2, ah * np.exp(steps[..., 1]) / 2
     cx, cy = ax + aw * deltas[..., 0], ay + ah * deltas[..., 1]
-    return np.stack([cx - half_w, cy - half_h, cx + half_w, cy + half_h], -1)
+    boxes = np.stack([cx - half_w, cy - half_h, cx + half_w, cy + half_h], -1)
+    return to_inclusive(boxes) if inclusive else boxes
 
 
-def clip_boxes(boxes: np.ndarray, height: np.ndarray | float, width: np.ndarray | float) -> np.ndarray:
-    """Boxes [...,4] cut to [0,width] x [0,height]."""
+def clip_boxes(
+    boxes: np.ndarray, height: np.ndarray | float, width: np.ndarray | float, inclusive: bool = False
+) -> np.ndarray:
+    """Boxes [...,4] cut to [0,width] x [0,height], inclusive ones to one pixel less."""
     boxes = np.asarray(boxes, np.float64)
-    x = np.clip(boxes[..., 0::2], 0, np.asarray(width, np.float64)[..., None])
-    y = np.clip(boxes[..., 1::2], 0, np.asarray(height, np.float64)[..., None])
+    x = np.clip(boxes[..., 0::2], 0, np.asarray(width, np.float64)[..., None] - inclusive)
+    y = np.clip(boxes[..., 1::2], 0, np.asarray(height, np.float64)[..., None] - inclusive)
     return np.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], -1)
 
 
@@ -120,6 +152,7 @@ def roi_align(
     sampling: int = 2,
     aligned: bool = True,
     finest_scale: float = 56.0,
+    inclusive: bool = False,
 ) -> np.ndarray:
     """Features of the RoIs of one image (Mask R-CNN, section 3): each bin the mean of bilinear samples of its level.
 
@@ -127,6 +160,7 @@ def roi_align(
         features: a map [C,H_l,W_l] a level; strides: pixels a cell of each.
         boxes: [R,4] in pixels.
         sampling: samples along each side of a bin; 0 takes as many as the bin has cells, rounded up.
+        inclusive: the convention of the boxes, which matters for their levels alone.
 
     Returns:
         float64 [R, size*size, C], bins row by row.
@@ -134,7 +168,7 @@ def roi_align(
     boxes = np.asarray(boxes, np.float64)
     features = [np.asarray(feature, np.float64) for feature in features]
     pooled = np.zeros((len(boxes), size, size, features[0].shape[0]))
-    levels = level_of(boxes, finest_scale, len(features))
+    levels = level_of(from_inclusive(boxes) if inclusive else boxes, finest_scale, len(features))
     for r, (box, level) in enumerate(zip(boxes, levels)):
         x1, y1, x2, y2 = box / strides[level] - (0.5 if aligned else 0.0)
         w, h = (x2 - x1, y2 - y1) if aligned else (max(x2 - x1, 1.0), max(y2 - y1, 1.0))
@@ -158,6 +192,61 @@ def bilinear(feature: np.ndarray, y: float, x: float) -> np.ndarray:
     upper = feature[:, top, left] * (left + 1 - x) + feature[:, top, right] * (x - left)
     lower = feature[:, bottom, left] * (left + 1 - x) + feature[:, bottom, right] * (x - left)
     return upper * (top + 1 - y) + lower * (y - top)
+
+
+def mean_weights(
+    start: np.ndarray, length: np.ndarray, limit: np.ndarray, cells: np.ndarray, spacing: np.ndarray, size: int
+) -> np.ndarray:
+    """Weights of cells in the mean over each bin's ceil(length / size) samples, along one axis.
+
+    Args:
+        start, length, limit, spacing: [R]; cells: [R,P], ``spacing`` apart, of an axis from 0 to limit - 1.
+
+    Returns:
+        float64 [R,size,P].
+    """
+    weights = np.zeros((len(start), size, np.shape(cells)[1]))
+    for r in range(len(start)):
+        samples = math.ceil(length[r] / size)
+        for k in range(size * samples):
+            at = start[r] + (k + 0.5) * length[r] / (size * samples)
+            if -1 <= at <= limit[r]:
+                weights[r, k // samples] += [_share(at, cell, spacing[r], limit[r]) for cell in cells[r]]
+        weights[r] /= max(samples, 1)
+    return weights
+
+
+def _share(at: float, cell: float, spacing: float, limit: float) -> float:
+    """Weight of a cell in the value at a position: 1 on it, 0 on its neighbours; the first and last go on outwards."""
+    first, last = cell - spacing < -0.5, cell + spacing > limit - 0.5
+    if (at < cell and first) or (at >= cell and last):
+        return 1.0
+    return max(1 - abs(at - cell) / spacing, 0.0)
+
+
+def mask_samples(
+    crops: np.ndarray, boxes: np.ndarray, rois: np.ndarray, image_shape: np.ndarray, size: int
+) -> np.ndarray:
+    """Mean of the mask over each cell of a size x size grid over each RoI, as torchvision's targets are.
+
+    Args:
+        crops: [R,P,P] in 0..1, of the instances with ``boxes`` [R,4]: each from a pixel before its box to one behind,
+            within the image, a pixel a cell, or more if that is longer than P.
+        rois: [R,4]; image_shape: height and width.
+
+    Returns:
+        float64 [R,size,size].
+    """
+    boxes, rois = np.asarray(boxes, np.float64), np.asarray(rois, np.float64)
+    weights = []
+    for axis, limit in ((1, image_shape[0]), (0, image_shape[1])):
+        first = np.maximum(np.floor(boxes[:, axis]) - 1, 0)
+        end = np.minimum(np.ceil(boxes[:, axis + 2]) + 1, limit)
+        spacing = np.maximum((end - first) / np.shape(crops)[2], 1)
+        cells = first[:, None] + (np.arange(np.shape(crops)[2]) + 0.5) * spacing[:, None] - 0.5
+        length = np.maximum(rois[:, axis + 2] - rois[:, axis], 1)
+        weights.append(mean_weights(rois[:, axis], length, np.full(len(rois), limit), cells, spacing, size))
+    return np.einsum("rap,rpq,rbq->rab", weights[0], np.asarray(crops, np.float64), weights[1])
 
 
 def mask_coverage(crops: np.ndarray, frames: np.ndarray, rois: np.ndarray, size: int) -> np.ndarray:
@@ -193,8 +282,11 @@ def match_rois(
     positive_iou: float = 0.5,
     negative_iou: float = 0.5,
     crowd_ioa: float = 0.7,
+    inclusive: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Best ground truth of each candidate (int32, 0 if there is none), and whether it is foreground or background."""
+    if inclusive:
+        boxes, gt_boxes = from_inclusive(boxes), from_inclusive(gt_boxes)
     matched = np.zeros(len(boxes), np.int32)
     foreground, background = np.zeros(len(boxes), bool), np.zeros(len(boxes), bool)
     iou, ioa = pairwise_iou(boxes, gt_boxes), pairwise_ioa(boxes, gt_boxes)

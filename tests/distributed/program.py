@@ -60,9 +60,12 @@ class Backbone(nn.Cell):
         return levels
 
 
-def small_network(ranks: int) -> MaskRCNN:
-    """The real RPN and heads, narrow, on the pyramid of a backbone without batch statistics."""
-    ms.set_seed(1)
+def small_network(rank: int, ranks: int) -> MaskRCNN:
+    """The real RPN and heads, narrow, on the pyramid of a backbone without batch statistics.
+
+    Each rank draws other weights, so that only those that rank 0 sends can make them one network.
+    """
+    ms.set_seed(1 + rank)
     backbone = Backbone()
     return MaskRCNN(
         backbone,
@@ -96,7 +99,7 @@ class Loader:
 
 def train(ranks: Ranks, folder: Path) -> tuple[Trainer, int]:
     """Train until a signal stops all ranks, or alone for as many steps; with the exit code."""
-    net = small_network(ranks.world).set_train()
+    net = small_network(ranks.rank, ranks.world).set_train()
     loader = Loader(ranks)
     checkpoints = None
     if ranks.rank == 0:

@@ -195,7 +195,7 @@ class Config:
     train_data_type: str = _key("train2017", "name of the training split and of its image folder")
     val_data_type: str = _key("val2017", "name of the evaluation split and of its image folder")
     instance_set: str = _key("annotations/instances_{}.json", "annotation file in coco_root; {} is the split")
-    image_dir: str = _key("", "folder of the images named in anno_path (dataset other)")
+    image_dir: str = _key("", "folder of the images of anno_path (dataset other), or of those in ann_file")
     anno_path: str = _key("", "TXT annotation file (dataset other)")
     coco_classes: tuple[str, ...] = _key(
         COCO_CLASSES, "class names, background first; [] = from the annotation file", may_be_empty=True

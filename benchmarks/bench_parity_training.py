@@ -3,8 +3,9 @@
     python benchmarks/bench_parity_training.py COCO_ROOT --peer PYTHON [--steps 200] [--images 4] [--side 128]
 
 PYTHON runs ``peer_training.py`` and has torch and torchvision. Both sides start from the same weights (made there,
-converted here) and see the same images in the same order, at the same learning rates; each draws its own anchors and
-RoIs. The images are photographs of COCO_ROOT with a few large objects, so that a few hundred steps teach something.
+converted here) and see the same images in the same order, at the same learning rates. Each would draw its own anchors
+and RoIs, and what is drawn decides more than anything else; so all anchors and all proposals are taken. The images
+are photographs of COCO_ROOT with a few large objects, so that a few hundred steps teach something.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ SPLIT = "train2017"
 MOST_OBJECTS, LEAST_SIDE = 4, 30  # objects of an image; geometric mean of a box's sides in pixels of the network
 WINDOW = 50  # steps that a loss is averaged over
 WARMUP = 50  # steps
-PROPOSALS, ANCHORS, ROIS = 200, 128, 32
+PROPOSALS, POSITIVES = 60, 48  # of an image; RoIs are all proposals and objects
+ROIS = PROPOSALS + MOST_OBJECTS
 
 
 def choose_images(coco_root: Path, folder: Path, number: int, side: int) -> Path:
@@ -53,16 +55,22 @@ def choose_images(coco_root: Path, folder: Path, number: int, side: int) -> Path
     return root
 
 
+def count_anchors(side: int) -> int:
+    """Three at every position of P2 to P6."""
+    return 3 * sum((side // stride) ** 2 for stride in (4, 8, 16, 32, 64))
+
+
 def make_config(root: Path, folder: Path, backbone: str, side: int):
     """configs/torchvision.yaml, small; every layer is trained, batch norms stay as they are."""
     from maskrcnn.config import Config
     from maskrcnn.config_parsing import read_yaml
 
     values = read_yaml(ROOT / "configs" / "torchvision.yaml")
+    anchors = count_anchors(side)
     for mode in ("rpn_proposal", "rpn"):
         values |= {f"{mode}_nms_pre": PROPOSALS, f"{mode}_nms_post": PROPOSALS, f"{mode}_max_num": PROPOSALS}
-    values |= {"num_expected_pos": ANCHORS // 2, "num_expected_neg": ANCHORS}
-    values |= {"num_expected_pos_stage2": ROIS // 4, "num_expected_total_stage2": ROIS, "mask_roi_num": ROIS // 4}
+    values |= {"num_expected_pos": anchors // 2, "num_expected_neg": anchors}
+    values |= {"num_expected_pos_stage2": POSITIVES, "num_expected_total_stage2": ROIS, "mask_roi_num": POSITIVES}
     values |= {"img_height": side, "img_width": side, "mask_crop_size": side + 4, "max_instance_count": MOST_OBJECTS}
     values |= {"backbone": backbone, "norm": "frozen_bn", "freeze_at": 0, "flip_ratio": 0.0, "batch_size": 2}
     values |= {"coco_root": str(root), "train_data_type": SPLIT, "val_data_type": SPLIT, "coco_classes": []}
@@ -95,7 +103,7 @@ def write_data(cfg, record: Path, batches: list, rates: np.ndarray, path: Path, 
         arrays[f"masks_{i}"] = np.stack([coco_mask.decode(rle)[rows][:, columns] for rle in rles])
     order = np.array([[ids.index(image_id) for image_id in batch.image_id] for batch in batches])
     settings = {"seed": 0, "sampling_seed": 1, "backbone": backbone, "classes": classes, "momentum": cfg.momentum}
-    settings |= {"anchors": ANCHORS, "rois": ROIS, "proposals": PROPOSALS}
+    settings |= {"anchors": count_anchors(cfg.img_height), "rois": ROIS, "proposals": PROPOSALS, "positives": POSITIVES}
     np.savez(path, **arrays, sizes=sizes, order=order, rates=rates, settings=json.dumps(settings))
 
 

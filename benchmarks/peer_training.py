@@ -21,6 +21,7 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops.misc import FrozenBatchNorm2d
+from torchvision.ops.poolers import initLevelMapper
 
 
 class Fixed(GeneralizedRCNNTransform):
@@ -48,11 +49,16 @@ def build(data, settings: dict) -> MaskRCNN:
         num_classes=settings["classes"] + 1,
         rpn_batch_size_per_image=settings["anchors"],
         box_batch_size_per_image=settings["rois"],
+        box_positive_fraction=settings["positives"] / settings["rois"],
         box_detections_per_img=100,
         **proposals,
     )
     net.transform = Fixed(800, 1333, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     net.transform.canvas = data["images"].shape[1:3]
+    for pool in (net.roi_heads.box_roi_pool, net.roi_heads.mask_roi_pool):
+        # It would guess them from the sizes of maps and images, wrongly where much of the canvas is padding.
+        pool.scales = [1 / 4, 1 / 8, 1 / 16, 1 / 32]
+        pool.map_levels = initLevelMapper(2, 5)
     return net
 
 

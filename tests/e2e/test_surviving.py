@@ -184,3 +184,44 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(data, tmp_path)
     assert {**meta, "config": 0} == {**wanted_meta, "config": 0}
     logs = [(tmp_path / name / "log" / "loss_0.log").read_text() for name in ("killed", "whole")]
     assert logs[0] == logs[1]
+
+
+MANY_SAVES = """
+import sys
+from pathlib import Path
+from tests.training.test_trainer import make_trainer
+trainer = make_trainer(Path(sys.argv[1]), epochs=400, keep=2, save_steps=1)
+newest = trainer.checkpoints.newest()
+if newest:
+    trainer.resume(newest)
+sys.exit(trainer.train())
+"""
+
+
+@pytest.mark.slow
+def test_fifty_kills_of_a_run_that_always_saves(tmp_path):
+    """A checkpoint is being written nearly always; a network of a few numbers, so that fifty lives fit into minutes."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    ends = []
+    for name, kills in (("whole", 0), ("killed", 50)):
+        folder = tmp_path / name
+        folder.mkdir()
+        rng, before = np.random.default_rng(time.time_ns()), 0
+        command = [sys.executable, "-c", MANY_SAVES, str(folder)]
+        for _ in range(kills):
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+            wait_for(process, "epoch ")
+            time.sleep(rng.uniform(0, 0.2))
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
+            after = newest_meta(folder / "checkpoint")["global_step"]
+            assert after >= before
+            before = after
+        result = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert result.returncode == 0, result.stderr
+        ends.append(load_training_state(CheckpointFolder(folder / "checkpoint", 1).newest()))
+    (ours, meta), (wanted, wanted_meta) = ends
+    assert meta == wanted_meta and meta["global_step"] == 2000
+    assert all(ours[key].tobytes() == wanted[key].tobytes() for key in wanted)
+    logs = [(tmp_path / name / "log" / "loss_0.log").read_text() for name in ("whole", "killed")]
+    assert logs[0] == logs[1]

@@ -2,6 +2,7 @@
 
     PYTHON peer_training.py start FOLDER     make a network, calibrate its batch norms, write FOLDER/start.npz
     PYTHON peer_training.py train FOLDER     train from start.npz on data.npz, write FOLDER/peer.npz
+    PYTHON peer_training.py train FOLDER --perturb 1e-6    from weights changed by so much: its distance from itself
 
 FOLDER/data.npz: images uint8 [N,H,W,3] (padded), sizes int [N,2]; of each image i boxes_i float32 [n,4], labels_i int
 [n] and masks_i uint8 [n,h,w]; order int [steps,batch] of the images, rates float [steps], settings (JSON).
@@ -99,11 +100,14 @@ def start(folder: Path) -> None:
     np.savez(folder / "start.npz", **{name: value.numpy() for name, value in net.state_dict().items()})
 
 
-def train(folder: Path) -> None:
+def train(folder: Path, perturbation: float = 0.0) -> None:
     data, settings, images, targets = load(folder)
     net = build(data, settings)
     net.load_state_dict({name: torch.tensor(value) for name, value in np.load(folder / "start.npz").items()})
     torch.manual_seed(settings["sampling_seed"])
+    with torch.no_grad():
+        for weight in net.parameters() if perturbation else ():
+            weight *= 1 + perturbation * torch.randn_like(weight)
     net.train()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0, momentum=settings["momentum"], weight_decay=1e-4)
     losses = []
@@ -132,4 +136,7 @@ def train(folder: Path) -> None:
 LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask")
 
 if __name__ == "__main__":
-    {"start": start, "train": train}[sys.argv[1]](Path(sys.argv[2]))
+    if sys.argv[3:4] == ["--perturb"]:
+        train(Path(sys.argv[2]), float(sys.argv[4]))
+    else:
+        {"start": start, "train": train}[sys.argv[1]](Path(sys.argv[2]))

@@ -23,11 +23,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from maskrcnn.checkpoint.folder import CheckpointFolder
+from maskrcnn.checkpoint.writer import CheckpointWriter
 from maskrcnn.config import load_config
 from maskrcnn.device import set_device
 from maskrcnn.models.mask_rcnn import MaskRCNN
-from maskrcnn.training.checkpoint_folder import CheckpointFolder
-from maskrcnn.training.checkpoint_writer import CheckpointWriter
 from maskrcnn.training.optimizer import MomentumSGD
 
 CLASSES = 81

@@ -23,8 +23,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from maskrcnn.data.coco import CocoSource
-from maskrcnn.data.mindrecord import RecordReader, convert
+from maskrcnn.data.records.conversion import RecordReader, convert
+from maskrcnn.data.sources.coco import CocoSource
 
 MIB = 1 << 20
 MOST_READ = 1600

@@ -45,7 +45,7 @@ def train(cfg, folder: str, steps: int) -> dict:
     import mindspore as ms
     from mindspore import Tensor
 
-    from maskrcnn.data.mindrecord import convert_from_config
+    from maskrcnn.data.records.conversion import convert_from_config
     from maskrcnn.training.build import build_trainer
 
     cfg = cfg.replace(mindrecord_dir=folder, log_dir=folder, save_checkpoint=False)
@@ -68,10 +68,10 @@ def train(cfg, folder: str, steps: int) -> dict:
 
 def infer(cfg, steps: int) -> dict:
     """One image at a time, detections pasted into the original image and encoded, decoding not counted."""
-    from maskrcnn.data.transforms import canvas_for, decode_image, fit_size, pad_image, resize_image
-    from maskrcnn.evaluation.detector import Detector
-    from maskrcnn.evaluation.paste import encode_masks
-    from maskrcnn.evaluation.results import objects_of_image
+    from maskrcnn.data.batches.transforms import canvas_for, decode_image, fit_size, pad_image, resize_image
+    from maskrcnn.inference.detector import Detector
+    from maskrcnn.inference.paste import encode_masks
+    from maskrcnn.inference.results import objects_of_image
 
     detector = Detector.from_config(cfg.replace(test_score_thr=0.0), 81)
     images = []

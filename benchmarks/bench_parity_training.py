@@ -63,7 +63,7 @@ def count_anchors(side: int) -> int:
 def make_config(root: Path, folder: Path, backbone: str, side: int):
     """configs/torchvision.yaml, small; every layer is trained, batch norms stay as they are."""
     from maskrcnn.config import Config
-    from maskrcnn.config_parsing import read_yaml
+    from maskrcnn.config.parsing import read_yaml
 
     values = read_yaml(ROOT / "configs" / "torchvision.yaml")
     anchors = count_anchors(side)
@@ -83,7 +83,7 @@ def write_data(cfg, record: Path, batches: list, rates: np.ndarray, path: Path, 
     """What the peer needs: images, objects and whole masks as they are on the canvas, and the order of the images."""
     from pycocotools import mask as coco_mask
 
-    from maskrcnn.data.mindrecord import RecordReader
+    from maskrcnn.data.records.conversion import RecordReader
 
     reader = RecordReader(record)
     samples = {sample.image_id: sample for sample in reader.iter_rows(range(len(reader)))}
@@ -129,7 +129,7 @@ class PeersDetections:
         self.peer, self.most = peer, most
 
     def __call__(self, image: np.ndarray, image_shape: np.ndarray):
-        from maskrcnn.evaluation.results import Detections
+        from maskrcnn.inference.results import Detections
 
         shapes = {"boxes": (4,), "scores": (), "labels": (), "masks": (28, 28)}
         arrays = {name: np.zeros((len(image), self.most, *shape), np.float32) for name, shape in shapes.items()}
@@ -181,11 +181,11 @@ def main() -> None:
 
 def run(args: argparse.Namespace, folder: Path) -> dict:
     from maskrcnn.convert import convert_file
-    from maskrcnn.data.loader import TrainLoader
-    from maskrcnn.data.mindrecord import convert_from_config
-    from maskrcnn.data.record_info import read_info
-    from maskrcnn.evaluation.detector import Detector
+    from maskrcnn.data.batches.loader import TrainLoader
+    from maskrcnn.data.records.conversion import convert_from_config
+    from maskrcnn.data.records.info import read_info
     from maskrcnn.evaluation.evaluator import evaluate_from_config
+    from maskrcnn.inference.detector import Detector
     from maskrcnn.training.build import build_trainer
 
     root = choose_images(args.coco_root, folder, args.images, args.side)

@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from maskrcnn.evaluation.paste import encode_masks, paste_masks
+from maskrcnn.inference.paste import encode_masks, paste_masks
 
 HEIGHT, WIDTH, COUNT = 480, 640, 100
 

@@ -23,10 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from maskrcnn import cli
 from maskrcnn.config import Config
-from maskrcnn.data import batch as batch_module
-from maskrcnn.data.coco import CocoSource
-from maskrcnn.data.loader import TrainLoader
-from maskrcnn.data.mindrecord import convert
+from maskrcnn.data.batches import batch as batch_module
+from maskrcnn.data.batches.loader import TrainLoader
+from maskrcnn.data.records.conversion import convert
+from maskrcnn.data.sources.coco import CocoSource
 
 STAGES = {
     "_decode": "decode",
@@ -73,7 +73,7 @@ def timed_stages():
     ]
     draw = batch_module.View.draw
     patches.append(mock.patch.object(batch_module.View, "draw", timed(draw, "flip, resize, pad")))
-    patches.append(mock.patch("maskrcnn.data.loader.fill_row", timed(batch_module.fill_row, "all of a sample")))
+    patches.append(mock.patch("maskrcnn.data.batches.loader.fill_row", timed(batch_module.fill_row, "all of a sample")))
     for patch in patches:
         patch.start()
     try:

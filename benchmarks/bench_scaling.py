@@ -41,7 +41,7 @@ def measure(cfg, folder: Path, steps: int, core: int) -> None:
     import mindspore as ms
     from mindspore import Tensor
 
-    from maskrcnn.data.mindrecord import convert_from_config
+    from maskrcnn.data.records.conversion import convert_from_config
     from maskrcnn.device import join_ranks
     from maskrcnn.training.build import build_trainer
     from maskrcnn.training.logs import timed

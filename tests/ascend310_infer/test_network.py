@@ -14,7 +14,7 @@ from tests.ascend310_infer.samples import records_of_python
 from tests.evaluation.oracle import draw_data_set
 from tests.export.networks import SMALL, set_weights, small_config
 
-from maskrcnn.export.commands import export
+from maskrcnn.commands.export import export
 
 pytestmark = pytest.mark.slow
 NAMES = ["ring", "ellipse", "spare"]
@@ -23,8 +23,8 @@ NAMES = ["ring", "ellipse", "spare"]
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a data set and with net.onnx and net.mindir for both canvases."""
+    from maskrcnn.checkpoint.format import save_checkpoint
     from maskrcnn.models.mask_rcnn import MaskRCNN
-    from maskrcnn.training.checkpoint import save_checkpoint
 
     folder = tmp_path_factory.mktemp("network")
     draw_data_set(folder)

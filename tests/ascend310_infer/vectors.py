@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from maskrcnn.data.transforms import decode_image, fit_size, resize_image
+from maskrcnn.data.batches.transforms import decode_image, fit_size, resize_image
 from maskrcnn.errors import DataError
-from maskrcnn.evaluation.paste import encode_masks
-from maskrcnn.evaluation.results import Detections, coco_records, objects_of_image
+from maskrcnn.inference.paste import encode_masks
+from maskrcnn.inference.results import Detections, coco_records, objects_of_image
 
 # 24 x 16 pixels of random CMYK blocks, saved by Pillow (OpenCV reads such files but does not write them).
 CMYK_JPEG = (

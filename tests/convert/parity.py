@@ -11,7 +11,7 @@ from mindspore import Tensor
 from tests.convert.recipe import weight
 
 from maskrcnn.config import Config
-from maskrcnn.config_parsing import read_yaml
+from maskrcnn.config.parsing import read_yaml
 from maskrcnn.convert import Weights, convert_weights
 from maskrcnn.convert.layout import Heads, network_shapes
 from maskrcnn.convert.torchvision import to_torchvision

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskrcnn.checkpoint.format import load_checkpoint, load_training_state, save_checkpoint
 from maskrcnn.config import load_config
 from maskrcnn.convert import convert_file, export_file
 from maskrcnn.convert.__main__ import main
 from maskrcnn.errors import CheckpointError
 from maskrcnn.models.mask_rcnn import MaskRCNN
-from maskrcnn.training.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 from maskrcnn.training.optimizer import AdamW, MomentumSGD
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from tests.convert.foreign import TorchWriter
 
+from maskrcnn.checkpoint.format import save_checkpoint
 from maskrcnn.convert.files import read_weights
 from maskrcnn.convert.safetensors import read_safetensors, write_safetensors
 from maskrcnn.errors import CheckpointError
-from maskrcnn.training.checkpoint import save_checkpoint
 
 DATA_FILES = Path(__file__).resolve().parents[1] / "data_files"
 ARRAYS = {

@@ -12,9 +12,9 @@ from mindspore import Tensor, nn
 from tests.convert.parity import VARIANTS, build_network, load_images, load_reference
 
 from maskrcnn.config import Config
-from maskrcnn.evaluation.detector import Detector
-from maskrcnn.evaluation.paste import paste_masks
-from maskrcnn.evaluation.results import Detections
+from maskrcnn.inference.detector import Detector
+from maskrcnn.inference.paste import paste_masks
+from maskrcnn.inference.results import Detections
 from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.ops.reference import roi_align
 from maskrcnn.ops.roi_align import feature_tables

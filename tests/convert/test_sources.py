@@ -12,6 +12,7 @@ import pytest
 from mindspore import Tensor, nn
 from tests.convert import foreign
 
+from maskrcnn.checkpoint.format import load_checkpoint
 from maskrcnn.config import Config, load_config
 from maskrcnn.convert import Weights, convert_file, convert_weights, export_file
 from maskrcnn.convert.__main__ import main
@@ -20,7 +21,6 @@ from maskrcnn.convert.layout import Heads, backbone_shapes, heads_of, network_sh
 from maskrcnn.errors import CheckpointError
 from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.models.resnet import ResNet
-from maskrcnn.training.checkpoint import load_checkpoint
 
 ROOT = foreign.Path(__file__).resolve().parents[2]
 

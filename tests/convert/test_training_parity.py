@@ -13,10 +13,10 @@ from pycocotools import mask as coco_mask
 from tests.convert.parity import HEIGHT, VARIANTS, WIDTH, build_network, load_images, load_reference, make_config
 
 from maskrcnn.convert.torchvision import rename
-from maskrcnn.data.anchors import anchor_grid
-from maskrcnn.data.mask_crops import pixel_crop
-from maskrcnn.data.targets import AssignSettings, assign_anchors
-from maskrcnn.data.transforms import View
+from maskrcnn.data.batches.mask_crops import pixel_crop
+from maskrcnn.data.batches.targets import AssignSettings, assign_anchors
+from maskrcnn.data.batches.transforms import View
+from maskrcnn.ops.anchors import anchor_grid
 
 LOSSES = ("objectness", "rpn_box_reg", "classifier", "box_reg", "mask")  # in our order
 

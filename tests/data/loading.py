@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from maskrcnn.data.batch import BatchSettings
-from maskrcnn.data.loader import TrainLoader
-from maskrcnn.data.sample import Sample
-from maskrcnn.data.targets import AssignSettings
-from maskrcnn.data.transforms import Augmentation
+from maskrcnn.data.batches.batch import BatchSettings
+from maskrcnn.data.batches.loader import TrainLoader
+from maskrcnn.data.batches.targets import AssignSettings
+from maskrcnn.data.batches.transforms import Augmentation
+from maskrcnn.data.sources.sample import Sample
 
 HEIGHT, WIDTH = 128, 192
 AUGMENTED = Augmentation(flip_ratio=0.5, photo_ratio=0.5, expand_ratio=1.5, multi_scale=(0.5, 1.0))

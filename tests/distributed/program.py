@@ -19,8 +19,9 @@ from mindspore import Parameter, Tensor, nn
 from tests.models.test_mask_rcnn import CLASSES, PROPOSALS, RATIOS, SCALES, STRIDES, make_batch
 
 from maskrcnn import cli
+from maskrcnn.checkpoint.folder import CheckpointFolder
 from maskrcnn.config import Config
-from maskrcnn.data.batch import Batch
+from maskrcnn.data.batches.batch import Batch
 from maskrcnn.device import join_ranks
 from maskrcnn.distributed import ranks as ranks_module
 from maskrcnn.distributed.parameters import share_parameters
@@ -31,7 +32,6 @@ from maskrcnn.models.mask_head import MaskHead
 from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.models.rpn import RPN
 from maskrcnn.models.settings import DetectionSettings, RoISettings
-from maskrcnn.training.checkpoint_folder import CheckpointFolder
 from maskrcnn.training.logs import TrainLog
 from maskrcnn.training.optimizer import MomentumSGD
 from maskrcnn.training.schedule import LearningRate

@@ -13,12 +13,12 @@ from tests.distributed.test_training import free_port
 from tests.e2e.test_eval_cli import NAMES, ROOT, flags
 from tests.evaluation.oracle import draw_data_set
 
+from maskrcnn.checkpoint.format import save_checkpoint
 from maskrcnn.config import load_config
-from maskrcnn.data.classes import ClassList
+from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.evaluation.evaluator import judge
 from maskrcnn.evaluation.ground_truth import load_ground_truth
 from maskrcnn.models.mask_rcnn import MaskRCNN
-from maskrcnn.training.checkpoint import save_checkpoint
 
 
 def evaluate(made: Path, annotations: Path, out: Path, *launcher: str) -> dict:

@@ -10,7 +10,7 @@ from tests.evaluation.oracle import Oracle, draw_data_set
 from maskrcnn.distributed.ranks import Ranks
 from maskrcnn.errors import EvaluationError
 from maskrcnn.evaluation.evaluator import evaluate
-from maskrcnn.evaluation.inference import InferenceSettings
+from maskrcnn.inference.pipeline import InferenceSettings
 
 SMALL = {"img_height": 128, "img_width": 192}
 

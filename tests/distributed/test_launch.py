@@ -15,7 +15,7 @@ import psutil
 import pytest
 from tests.distributed.test_training import free_port
 
-from maskrcnn import launch
+from maskrcnn.commands import launch
 from maskrcnn.distributed.job import Job, Plan, last_error
 from maskrcnn.distributed.rank_table import make_rank_table
 from maskrcnn.errors import ConfigError, DistributedError

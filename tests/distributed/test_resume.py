@@ -6,8 +6,8 @@ import pytest
 from tests.training.test_trainer import make_trainer
 from tests.training.tiny import TinyLoader
 
+from maskrcnn.checkpoint.format import load_training_state
 from maskrcnn.errors import CheckpointError
-from maskrcnn.training.checkpoint import load_training_state
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 from tests.distributed.test_training import free_port
 from tests.e2e.small_run import ROOT, STEPS, arguments, make_data, start
 
-from maskrcnn.training.checkpoint import load_training_state
+from maskrcnn.checkpoint.format import load_training_state
 
 pytestmark = pytest.mark.slow
 LAST = "checkpoint/maskrcnn-3_2.ckpt"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.sandbox import RUNNABLE, Sandbox, one_line
 
-from maskrcnn.launch import parser
+from maskrcnn.commands.launch import parser
 
 TABLE = "hccl.json"
 LAUNCH = ["-m", "maskrcnn.launch"]

@@ -34,9 +34,9 @@ def call(script: str, *arguments: str) -> subprocess.CompletedProcess:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """A folder with a data set and the checkpoint of an untrained network."""
+    from maskrcnn.checkpoint.format import save_checkpoint
     from maskrcnn.config import load_config
     from maskrcnn.models.mask_rcnn import MaskRCNN
-    from maskrcnn.training.checkpoint import save_checkpoint
 
     folder = tmp_path_factory.mktemp("cli")
     draw_data_set(folder)

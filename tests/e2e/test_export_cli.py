@@ -28,8 +28,8 @@ def made(tmp_path_factory) -> Path:
     """A folder with a data set, a configuration, a checkpoint and its exports."""
     from tests.export.networks import set_weights, small_config
 
+    from maskrcnn.checkpoint.format import save_checkpoint
     from maskrcnn.models.mask_rcnn import MaskRCNN
-    from maskrcnn.training.checkpoint import save_checkpoint
 
     folder = tmp_path_factory.mktemp("export")
     draw_data_set(folder)

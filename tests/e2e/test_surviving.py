@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from tests.e2e.small_run import ROOT, finish, make_data, rest_of, start
 
-from maskrcnn.training.checkpoint import load_training_state
-from maskrcnn.training.checkpoint_folder import SPARE, CheckpointFolder
+from maskrcnn.checkpoint.folder import SPARE, CheckpointFolder
+from maskrcnn.checkpoint.format import load_training_state
 
 MIB = 2**20
 
@@ -103,7 +103,7 @@ import sys
 from pathlib import Path
 from tests.training.test_trainer import make_trainer
 from maskrcnn import cli
-from maskrcnn.training import checkpoint_folder
+from maskrcnn.checkpoint import folder as checkpoint_folder
 checkpoint_folder.SPARE = int(sys.argv[2])
 cli.run(lambda: make_trainer(Path(sys.argv[1]), epochs=200, keep=10**6, save_steps=1).train())
 """

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from tests.e2e.small_run import ROOT, STEPS, arguments, finish, make_data, start
 
+from maskrcnn.checkpoint.format import load_checkpoint, load_training_state
+from maskrcnn.commands.train import main
 from maskrcnn.errors import MaskRCNNError
-from maskrcnn.training.checkpoint import load_checkpoint, load_training_state
-from maskrcnn.training.run import main
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from maskrcnn.data.classes import ClassList
+from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.evaluation.evaluator import image_sources
-from maskrcnn.evaluation.images import load_batches
-from maskrcnn.evaluation.results import Detections
+from maskrcnn.inference.images import load_batches
+from maskrcnn.inference.results import Detections
 
 
 def box_frame_mask(bitmap: np.ndarray, box: Sequence[float], size: int = 28) -> np.ndarray:

@@ -11,10 +11,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tests.evaluation.oracle import Oracle, draw_data_set, nothing
 
-from maskrcnn.data.classes import ClassList
+from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.errors import CheckpointError, DataError, EvaluationError
 from maskrcnn.evaluation.evaluator import check_checkpoint_classes, evaluate
-from maskrcnn.evaluation.inference import InferenceSettings
+from maskrcnn.inference.pipeline import InferenceSettings
 
 SMALL = {"img_height": 128, "img_width": 192}
 

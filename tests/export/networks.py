@@ -11,7 +11,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from maskrcnn.config import Config
-from maskrcnn.evaluation.results import Detections
+from maskrcnn.inference.results import Detections
 from maskrcnn.models.mask_rcnn import MaskRCNN
 
 SMALL = {

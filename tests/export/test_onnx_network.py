@@ -10,11 +10,11 @@ import onnxruntime
 import pytest
 from tests.export.networks import assert_same_detections, pictures, small_config, small_network
 
-from maskrcnn.config_parsing import read_yaml
-from maskrcnn.evaluation.detector import Detector
-from maskrcnn.evaluation.results import Detections
+from maskrcnn.config.parsing import read_yaml
 from maskrcnn.export.fold import fold_norms
 from maskrcnn.export.onnx_network import onnx_model
+from maskrcnn.inference.detector import Detector
+from maskrcnn.inference.results import Detections
 from maskrcnn.models.rpn import ProposalSettings
 from maskrcnn.models.settings import DetectionSettings, RoISettings
 

@@ -11,12 +11,12 @@ from tests.convert.parity import recipe_network
 from tests.export.networks import assert_same_detections
 
 from maskrcnn.config import Config
-from maskrcnn.config_parsing import read_yaml
-from maskrcnn.evaluation.detector import Detector
-from maskrcnn.evaluation.images import ImageBatch, ImageSource, load_batches
-from maskrcnn.evaluation.results import Detections
+from maskrcnn.config.parsing import read_yaml
 from maskrcnn.export.fold import fold_norms
 from maskrcnn.export.onnx_network import onnx_model
+from maskrcnn.inference.detector import Detector
+from maskrcnn.inference.images import ImageBatch, ImageSource, load_batches
+from maskrcnn.inference.results import Detections
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = 91

@@ -10,9 +10,8 @@ from tests.graph import Compiled, Gradient, to_tensor
 from tests.models.by_hand import ByHand
 
 from maskrcnn.config import Config
-from maskrcnn.data.anchors import anchor_grid
-from maskrcnn.data.batch import Batch
-from maskrcnn.data.targets import AssignSettings, assign_anchors
+from maskrcnn.data.batches.batch import Batch
+from maskrcnn.data.batches.targets import AssignSettings, assign_anchors
 from maskrcnn.models.box_head import BoxHead
 from maskrcnn.models.fpn import FPN, BilinearUpsample
 from maskrcnn.models.mask_head import MaskHead
@@ -20,6 +19,7 @@ from maskrcnn.models.mask_rcnn import LOSS_NAMES, MaskRCNN
 from maskrcnn.models.resnet import ResNet
 from maskrcnn.models.rpn import RPN, ProposalSettings
 from maskrcnn.models.settings import DetectionSettings, RoISettings
+from maskrcnn.ops.anchors import anchor_grid
 
 CANVAS = (64, 128)
 CLASSES = 4  # with the background

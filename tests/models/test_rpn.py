@@ -9,9 +9,9 @@ from mindspore import Tensor, nn, ops
 from tests.graph import Compiled, Gradient, randomise
 from tests.models import oracle
 
-from maskrcnn.data.anchors import grid_anchors
 from maskrcnn.models.rpn import RPN, ProposalSettings
 from maskrcnn.ops import reference
+from maskrcnn.ops.anchors import grid_anchors
 from maskrcnn.ops.roi_align import feature_tables
 
 STRIDES = (4, 8, 16, 32, 64)

@@ -14,14 +14,14 @@ from tests.models.test_mask_rcnn import Pyramid, make_batch
 from tests.models.test_resnet import forward, random_image, randomise_norms
 
 from maskrcnn.config import Config
-from maskrcnn.config_parsing import read_yaml
-from maskrcnn.data.anchors import anchor_grid
-from maskrcnn.data.targets import AssignSettings, assign_anchors
+from maskrcnn.config.parsing import read_yaml
+from maskrcnn.data.batches.targets import AssignSettings, assign_anchors
 from maskrcnn.models.fpn import FPN
 from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.models.resnet import ResNet
 from maskrcnn.ops import boxes as ops_boxes
 from maskrcnn.ops import reference
+from maskrcnn.ops.anchors import anchor_grid
 from maskrcnn.ops.roi_align import feature_tables, roi_align
 from maskrcnn.ops.sampling import match_rois
 

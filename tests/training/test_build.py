@@ -11,13 +11,13 @@ import pytest
 from tests.e2e.small_run import SMALL as SMALL_RUN
 from tests.e2e.small_run import make_data
 
+from maskrcnn.commands.train import main
 from maskrcnn.config import Config
-from maskrcnn.data.loader import TrainLoader
-from maskrcnn.data.mindrecord import convert_from_config
+from maskrcnn.data.batches.loader import TrainLoader
+from maskrcnn.data.records.conversion import convert_from_config
 from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.training.build import mixed_precision, plan_of
 from maskrcnn.training.optimizer import MomentumSGD
-from maskrcnn.training.run import main
 from maskrcnn.training.step import TrainStep
 
 SMALL = Config(

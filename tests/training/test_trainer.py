@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from tests.training.tiny import TinyLoader, TinyNet, make_batch
 
+from maskrcnn.checkpoint.folder import CheckpointFolder
+from maskrcnn.checkpoint.format import load_training_state
 from maskrcnn.errors import CheckpointError, DataError, TrainingError
-from maskrcnn.training.checkpoint import load_training_state
-from maskrcnn.training.checkpoint_folder import CheckpointFolder
 from maskrcnn.training.logs import TrainLog
 from maskrcnn.training.optimizer import AdamW, LossScale, MomentumSGD
 from maskrcnn.training.schedule import LearningRate

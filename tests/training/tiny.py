@@ -10,7 +10,7 @@ from mindspore import nn, ops
 
 
 class Batch(NamedTuple):
-    """The arrays of ``maskrcnn.data.loader.Batch``."""
+    """The arrays of ``maskrcnn.data.batches.loader.Batch``."""
 
     image: np.ndarray
     image_shape: np.ndarray

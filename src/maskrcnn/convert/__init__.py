@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from maskrcnn.checkpoint.format import MOMENT_PREFIXES, save_checkpoint
 from maskrcnn.convert import detectron2, mindspore_zoo, torchvision
 from maskrcnn.convert.adapting import Conversion
 from maskrcnn.convert.files import Weights, read_weights
 from maskrcnn.convert.safetensors import write_safetensors
 from maskrcnn.errors import CheckpointError
 from maskrcnn.models.layers import BATCH_NORM_EPS
-from maskrcnn.training.checkpoint import save_checkpoint
-from maskrcnn.training.optimizer import MOMENT_PREFIXES
 
 # torchvision gives its own COCO weights of 2019 an eps of 0; the file's name says the start of its sha256.
 EPS_ZERO_FILES = ("bf2d0c1e",)

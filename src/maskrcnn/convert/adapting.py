@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from maskrcnn.config_keys import COCO_CLASSES
+from maskrcnn.config.names import COCO_CLASSES
 from maskrcnn.convert.layout import NORM_PARTS, Shapes, backbone_of, backbone_shapes, heads_of, network_shapes
 from maskrcnn.errors import CheckpointError
 from maskrcnn.models.layers import BATCH_NORM_EPS

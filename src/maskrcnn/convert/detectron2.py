@@ -24,8 +24,8 @@ from maskrcnn.convert.adapting import (
     require_shape,
     squeeze_mask_logits,
 )
-from maskrcnn.data.anchors import anchor_grid
 from maskrcnn.errors import CheckpointError
+from maskrcnn.ops.anchors import anchor_grid
 
 CONFIG = "configs/detectron2.yaml"
 ANCHORS = "proposal_generator.anchor_generator.cell_anchors."

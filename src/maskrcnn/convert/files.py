@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from maskrcnn.checkpoint.format import META_ENTRY, load_training_state
 from maskrcnn.convert.pickles import load_pickle, plain
 from maskrcnn.convert.safetensors import LENGTH_BYTES, read_safetensors
 from maskrcnn.convert.torch_files import LEGACY_MAGIC, PICKLE_NAME, read_legacy, read_zip
 from maskrcnn.errors import CheckpointError
-from maskrcnn.training.checkpoint import META_ENTRY, load_training_state
 
 ZIP_START = b"PK\x03\x04"
 PICKLE_START = b"\x80"  # of protocols 2 to 5

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from maskrcnn.checkpoint.weights import TRAINING_COUNTERS, TRAINING_STATE, ZOO_CLASSIFIER
 from maskrcnn.convert.adapting import (
     COCO_IDS,
     COCO_NAMES,
@@ -21,7 +22,6 @@ from maskrcnn.convert.adapting import (
 )
 from maskrcnn.errors import CheckpointError
 from maskrcnn.models.layers import BATCH_NORM_EPS
-from maskrcnn.training.weights import TRAINING_COUNTERS, TRAINING_STATE, ZOO_CLASSIFIER
 
 LEFT_OUT_STATE = Renamed(left_out="state of the optimizer")
 ZOO_EPS = 1e-4  # of the batch normalisation in the zoo's ResNet

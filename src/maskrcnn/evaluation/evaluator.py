@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from maskrcnn.data.classes import ClassList
+from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.distributed.ranks import Ranks
 from maskrcnn.errors import CheckpointError, EvaluationError
-from maskrcnn.evaluation.coco_metrics import KINDS, Metrics, compute_metrics
 from maskrcnn.evaluation.ground_truth import GroundTruth, load_ground_truth
-from maskrcnn.evaluation.images import ImageSource, Skipped, read_image
-from maskrcnn.evaluation.inference import DetectorFunction, ImageResult, InferenceSettings, Speed, detect_files
+from maskrcnn.evaluation.metrics import KINDS, Metrics, compute_metrics
 from maskrcnn.evaluation.report import class_table, coco_table, skipped_report, speed_report
-from maskrcnn.evaluation.results import write_json
 from maskrcnn.evaluation.sharing import share_of, together
-from maskrcnn.evaluation.visualize import (
+from maskrcnn.inference.images import ImageSource, Skipped, read_image
+from maskrcnn.inference.pipeline import DetectorFunction, ImageResult, InferenceSettings, Speed, detect_files
+from maskrcnn.inference.results import write_json
+from maskrcnn.inference.visualize import (
     draw_objects,
     objects_from_annotations,
     objects_from_records,

@@ -11,7 +11,7 @@ from typing import Any
 
 from pycocotools import mask as coco_mask
 
-from maskrcnn.data.segmentation import encode_segmentation
+from maskrcnn.data.sources.segmentation import encode_segmentation
 from maskrcnn.errors import DataError
 
 IMAGE_KEYS = ("id", "file_name", "height", "width")

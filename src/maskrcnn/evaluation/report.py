@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from maskrcnn.evaluation.coco_metrics import FIGURES, Metrics
-from maskrcnn.evaluation.images import Skipped
-from maskrcnn.evaluation.inference import Speed
+from maskrcnn.evaluation.metrics import FIGURES, Metrics
+from maskrcnn.inference.images import Skipped
+from maskrcnn.inference.pipeline import Speed
 
 MOST_SKIPPED_SHOWN = 10
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from maskrcnn.distributed.ranks import Ranks
 from maskrcnn.errors import EvaluationError
-from maskrcnn.evaluation.images import ImageSource, Skipped
-from maskrcnn.evaluation.inference import ImageResult, Speed
+from maskrcnn.inference.images import ImageSource, Skipped
+from maskrcnn.inference.pipeline import ImageResult, Speed
 
 
 def share_of(sources: Sequence[ImageSource], ranks: Ranks) -> Sequence[ImageSource]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from maskrcnn.config import Config
 from maskrcnn.errors import ExportError
-from maskrcnn.evaluation.results import write_json
+from maskrcnn.inference.results import write_json
 
 FORMAT = "maskrcnn-export-1"
 

@@ -76,7 +76,7 @@ class MaskRCNN(nn.Cell):
         """Build the network of a configuration.
 
         Args:
-            cfg: a ``maskrcnn.config.Config``.
+            cfg: a ``maskrcnn.config.schema.Config``.
             num_classes: with the background.
             ranks: processes that train it together.
         """

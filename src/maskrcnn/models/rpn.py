@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from maskrcnn.data.anchors import anchor_grid
 from maskrcnn.models.layers import Conv, head_conv
 from maskrcnn.models.losses import divisor, sigmoid_cross_entropy, smooth_l1
+from maskrcnn.ops.anchors import anchor_grid
 from maskrcnn.ops.boxes import clip_boxes, decode_boxes, large_enough, to_inclusive
 from maskrcnn.ops.nms import nms_mask
 

@@ -14,22 +14,22 @@ import numpy as np
 from mindspore import nn
 
 from maskrcnn import __version__
+from maskrcnn.checkpoint.folder import CheckpointFolder
+from maskrcnn.checkpoint.weights import load_pretrained
 from maskrcnn.config import Config
-from maskrcnn.data.classes import ClassList
-from maskrcnn.data.loader import TrainLoader
-from maskrcnn.data.record_info import RecordInfo, read_info
+from maskrcnn.data.batches.loader import TrainLoader
+from maskrcnn.data.records.info import RecordInfo, read_info
+from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.device import set_device
 from maskrcnn.distributed.parameters import share_parameters
 from maskrcnn.distributed.ranks import Ranks
 from maskrcnn.errors import CheckpointError, ConfigError, TrainingError
 from maskrcnn.models.mask_rcnn import MaskRCNN
-from maskrcnn.training.checkpoint_folder import CheckpointFolder
 from maskrcnn.training.logs import TrainLog
 from maskrcnn.training.optimizer import AdamW, LossScale, MomentumSGD
 from maskrcnn.training.schedule import LearningRate
 from maskrcnn.training.step import TrainStep
 from maskrcnn.training.trainer import Plan, Trainer
-from maskrcnn.training.weights import load_pretrained
 
 # Settings that may differ from those of a checkpoint without changing what is learnt.
 NOT_TRAINING = {"resume", "pre_trained", "max_steps", "save_checkpoint_path", "log_dir", "coco_root", "mindrecord_dir"}
@@ -177,9 +177,9 @@ def check_folders(cfg: Config, checkpoints: CheckpointFolder | None, rank: int =
 
 def evaluation(cfg: Config, classes: ClassList, ranks: Ranks) -> Callable[[Path | None], dict[str, float] | None]:
     """A function from a checkpoint to its figures on the evaluation data, which is read once; None off rank 0."""
-    from maskrcnn.evaluation.detector import Detector
     from maskrcnn.evaluation.evaluator import evaluate_from_config, evaluation_files
     from maskrcnn.evaluation.ground_truth import load_ground_truth
+    from maskrcnn.inference.detector import Detector
 
     truth = load_ground_truth(evaluation_files(cfg)[0])
     detectors = []  # made at the first evaluation, then reused: it is compiled only once

@@ -9,9 +9,6 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from maskrcnn.errors import TrainingError
 
-# As MindSpore's own optimizers name their state, so that other tools know it in a checkpoint.
-MOMENT_PREFIXES = ("moments.", "moment1.", "moment2.")
-
 
 def is_norm_or_bias(parameter: Parameter) -> bool:
     """True for what is usually left out of weight decay: the scale and shift of norms, and every bias.

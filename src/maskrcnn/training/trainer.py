@@ -16,19 +16,19 @@ import numpy as np
 from mindspore import Parameter, Tensor
 
 from maskrcnn import __version__
+from maskrcnn.checkpoint.folder import CheckpointFolder
+from maskrcnn.checkpoint.format import MOMENT_PREFIXES, load_training_state
+from maskrcnn.checkpoint.saver import Saver
+from maskrcnn.checkpoint.weights import assign
 from maskrcnn.distributed.parameters import share_parameters
 from maskrcnn.distributed.ranks import Ranks
 from maskrcnn.errors import CheckpointError, TrainingError
 from maskrcnn.models.mask_rcnn import LOSS_NAMES
-from maskrcnn.training.checkpoint import load_training_state
-from maskrcnn.training.checkpoint_folder import CheckpointFolder
 from maskrcnn.training.logs import Progress, TrainLog, duration, named_losses, timed
-from maskrcnn.training.optimizer import MOMENT_PREFIXES, LossScale
-from maskrcnn.training.saving import Saver
+from maskrcnn.training.optimizer import LossScale
 from maskrcnn.training.schedule import LearningRate
 from maskrcnn.training.signals import StopSignals
 from maskrcnn.training.step import TrainStep
-from maskrcnn.training.weights import assign
 
 # What a resumed run must share with its checkpoint: the order of data or the shapes of weights depend on it.
 IDENTITY = ("seed", "class_names")

@@ -1,0 +1,1 @@
+"""Checkpoints: the file, the folder, writing beside the training, weights into a network."""

@@ -1,0 +1,44 @@
+"""What train.py does, from the command line to the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskrcnn.config import Config, load_config
+from maskrcnn.distributed.ranks import Ranks
+
+
+def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> int:
+    """Convert the data if that has not been done, then train; returns the exit code.
+
+    0: done. 130 or 143: stopped by SIGINT or SIGTERM, after a checkpoint. Raises MaskRCNNError.
+    """
+    cfg = load_config(argv, defaults=defaults, description="Train Mask R-CNN.")
+    # MindSpore takes seconds to import: mistakes in the settings are reported before that.
+    from maskrcnn.data.records.conversion import convert_from_config
+    from maskrcnn.device import join_ranks
+    from maskrcnn.training.build import build_trainer, check_folders, checkpoint_folder
+
+    if cfg.only_create_dataset:
+        convert_from_config(cfg)
+        return 0
+    ranks = join_ranks(cfg)
+    checkpoints = checkpoint_folder(cfg, ranks.rank)
+    check_folders(cfg, checkpoints, ranks.rank)  # before a conversion that may take long
+    code = build_trainer(cfg, convert_once(cfg, ranks), checkpoints, ranks).train()
+    ranks.wait("rank 0 to write its last checkpoint")  # a process that ends with a signal's code ends the others
+    return code
+
+
+def convert_once(cfg: Config, ranks: Ranks) -> Path:
+    """The record of the training data, made if need be by rank 0, then by one process of each host that lacks it."""
+    from maskrcnn.data.records.conversion import convert_from_config
+
+    if ranks.rank == 0:
+        convert_from_config(cfg)
+    ranks.wait("rank 0 to convert the data")
+    if ranks.local_rank == 0:
+        convert_from_config(cfg)
+    ranks.wait("the first rank of each host to convert the data")
+    return convert_from_config(cfg)

@@ -1,0 +1,6 @@
+"""One typed configuration, read in one place."""
+
+from maskrcnn.config.load import load_arguments, load_config
+from maskrcnn.config.schema import Config
+
+__all__ = ["Config", "load_arguments", "load_config"]

@@ -1,0 +1,1 @@
+"""What the graph is fed with: augmented images, targets, batches in a keyed order."""

@@ -1,0 +1,195 @@
+"""Batches for training: planned by (seed, epoch), made by threads, the same whatever the number of
+threads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol
+
+import cv2
+import numpy as np
+
+from maskrcnn.data.batches.batch import Batch, BatchSettings, empty_batch, fill_row
+from maskrcnn.data.batches.order import plan_epoch, steps_per_epoch
+from maskrcnn.data.batches.targets import AssignSettings
+from maskrcnn.data.batches.transforms import Augmentation, canvas_for
+from maskrcnn.data.sources.sample import Sample
+from maskrcnn.errors import DataError
+from maskrcnn.ops.anchors import anchor_grid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from maskrcnn.config import Config
+
+__all__ = ["Batch", "BatchSettings", "TrainLoader"]
+
+PREFETCH = 2  # batches made ahead of the one in use
+
+
+class Records(Protocol):
+    """What the loader reads: ``info.sizes`` [n, 2] (height, width) and the samples at given indices."""
+
+    @property
+    def info(self) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+    def iter_rows(self, indices: Sequence[int]) -> Generator[Sample, None, None]: ...
+
+
+class TrainLoader:
+    """Training batches of one rank.
+
+    Every epoch shows every image at least once, in an order, with augmentation and with samples that follow
+    from the seed, the epoch and the position in the epoch alone. ``epoch(e, start_step=s)`` therefore gives
+    exactly the batches that ``epoch(e)`` would have given from step s on.
+
+    objects_left_out counts the objects that did not fit into the batches handed out so far.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        *,
+        img_height: int,
+        img_width: int,
+        anchor_scales: Sequence[float] = (8,),
+        anchor_ratios: Sequence[float] = (0.5, 1.0, 2.0),
+        anchor_strides: Sequence[int] = (4, 8, 16, 32, 64),
+        anchor_rounding: bool = False,
+        inclusive_boxes: bool = False,
+        settings: BatchSettings | None = None,
+        seed: int,
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 2,
+    ) -> None:
+        """``batch_size`` images a step for this ``rank`` of ``world``; ``workers`` threads make them.
+
+        Raises DataError if there are no images.
+        """
+        if len(records) == 0:
+            raise DataError("the record holds no images to train on; check the annotations it was made from")
+        if not 0 <= rank < world:
+            raise ValueError(f"rank {rank} is not one of {world}")
+        self._records = records
+        self._sizes = np.asarray(records.info.sizes)
+        self._settings = settings or BatchSettings()
+        self._seed, self._batch_size, self._rank, self._world = seed, batch_size, rank, world
+        self._workers = workers
+        self._img_size = (img_height, img_width)
+        self._grids = {
+            canvas: anchor_grid(*canvas, anchor_scales, anchor_ratios, anchor_strides, anchor_rounding, inclusive_boxes)
+            for canvas in (canvas_for(1, 1, *self._img_size), canvas_for(2, 1, *self._img_size))
+        }
+        self.objects_left_out = 0
+
+    @classmethod
+    def from_config(cls, cfg: Config, record_path: str | Path, rank: int = 0, world: int = 1) -> TrainLoader:
+        """Build the loader of a training run from its configuration and the record at ``record_path``."""
+        from maskrcnn.data.records.conversion import RecordReader  # imports MindSpore, which takes seconds
+
+        augmentation = Augmentation(
+            keep_ratio=cfg.keep_ratio,
+            flip_ratio=cfg.flip_ratio,
+            photo_ratio=cfg.photo_ratio,
+            expand_ratio=cfg.expand_ratio,
+            multi_scale=tuple(cfg.multi_scale),
+            fill=tuple(int(value + 0.5) for value in cfg.pixel_mean),
+        )
+        assign = AssignSettings(
+            pos_iou_thr=cfg.pos_iou_thr,
+            neg_iou_thr=cfg.neg_iou_thr,
+            min_pos_iou=cfg.min_pos_iou,
+            num_pos=cfg.num_expected_pos,
+            num_total=cfg.num_expected_neg,
+            crowd_iou_thr=cfg.crowd_iou_thr,
+            means=tuple(cfg.rpn_target_means),
+            stds=tuple(cfg.rpn_target_stds),
+            inclusive=cfg.inclusive_boxes,
+        )
+        settings = BatchSettings(
+            max_objects=cfg.max_instance_count,
+            crop_size=cfg.mask_crop_size,
+            pixel_crops=cfg.mask_targets == "torchvision",
+            roi_keys=cfg.rpn_proposal_max_num + cfg.max_instance_count,
+            augmentation=augmentation,
+            assign=assign,
+        )
+        return cls(
+            RecordReader(record_path),
+            img_height=cfg.img_height,
+            img_width=cfg.img_width,
+            anchor_scales=cfg.anchor_scales,
+            anchor_ratios=cfg.anchor_ratios,
+            anchor_strides=cfg.anchor_strides,
+            anchor_rounding=cfg.anchor_rounding,
+            inclusive_boxes=cfg.inclusive_boxes,
+            settings=settings,
+            seed=cfg.seed,
+            batch_size=cfg.batch_size,
+            rank=rank,
+            world=world,
+            workers=cfg.num_parallel_workers,
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The number of batches of an epoch, the same for every epoch and rank."""
+        return steps_per_epoch(self._upright, self._batch_size * self._world)
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from ``start_step`` on; the arrays belong to the caller.
+
+        A damaged or unreadable image raises DataError, naming it. Closing the iterator stops the threads.
+        """
+        if not 0 <= start_step <= self.steps_per_epoch:
+            raise ValueError(f"step {start_step} is outside an epoch of {self.steps_per_epoch} steps")
+        return self._batches(epoch, start_step)
+
+    @property
+    def _upright(self) -> np.ndarray:
+        return self._sizes[:, 0] > self._sizes[:, 1]
+
+    def _batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
+        cv2.setNumThreads(0)  # the images of a batch are made in parallel; threads within each only get in the way
+        plan = plan_epoch(self._upright, self._batch_size * self._world, self._seed, epoch)
+        own = plan[:, self._rank * self._batch_size : (self._rank + 1) * self._batch_size]
+        rows = self._records.iter_rows(own[start_step:].ravel().tolist())
+        steps = iter(range(start_step, len(own)))
+        pending: deque[tuple[Batch, list[Future[int]]]] = deque()
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="train-loader")
+        try:
+            while True:
+                for step in steps:
+                    pending.append(self._begin(pool, rows, own[step], epoch, step))
+                    if len(pending) > PREFETCH:
+                        break
+                if not pending:
+                    return
+                batch, futures = pending.popleft()
+                self.objects_left_out += sum(future.result() for future in futures)
+                yield batch
+                del batch  # not kept alive while the next one is waited for
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            rows.close()
+
+    def _begin(
+        self, pool: ThreadPoolExecutor, rows: Iterator[Sample], images: np.ndarray, epoch: int, step: int
+    ) -> tuple[Batch, list[Future[int]]]:
+        """Read the samples of one step and have the threads fill its batch."""
+        height, width = self._sizes[images[0]]
+        canvas = canvas_for(height, width, *self._img_size)
+        batch = empty_batch(self._batch_size, canvas, self._settings)
+        first = (step * self._world + self._rank) * self._batch_size
+        futures = []
+        for row in range(self._batch_size):
+            key = (self._seed, epoch, first + row)
+            args = (batch, row, next(rows), self._grids[canvas], self._settings, key)
+            futures.append(pool.submit(fill_row, *args))
+        return batch, futures

@@ -1,0 +1,1 @@
+"""Data at rest: MindRecord files, made once."""

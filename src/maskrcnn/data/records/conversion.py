@@ -1,0 +1,291 @@
+"""Records: a data set in one MindRecord file, written in one pass with bounded memory, read in any order.
+
+A row holds the image file's bytes as they came and its objects (see :mod:`maskrcnn.data.records.row`), so a
+record is about as large as the data set and depends on nothing but the data set and the class list.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mindspore.dataset as ds
+import numpy as np
+from tqdm import tqdm
+
+from maskrcnn.config import Config
+from maskrcnn.data.records.info import RecordInfo, check_info, index_path, info_path, read_info, write_info
+from maskrcnn.data.records.row import decode_row
+from maskrcnn.data.records.workspace import publish, workspace
+from maskrcnn.data.records.writer import RecordWriter, mindspore_reason
+from maskrcnn.data.sources.classes import ClassList
+from maskrcnn.data.sources.coco import CocoSource
+from maskrcnn.data.sources.json_stream import file_checksum
+from maskrcnn.data.sources.report import Issue, Reason, SkipReport
+from maskrcnn.data.sources.sample import Sample
+from maskrcnn.data.sources.source import Source, require_file, require_folder
+from maskrcnn.data.sources.txt import TxtSource
+from maskrcnn.errors import DataError
+
+__all__ = [
+    "ConversionReport",
+    "RecordReader",
+    "check_info",
+    "convert",
+    "convert_from_config",
+    "decode_row",
+    "read_info",
+]
+
+_MIB = 1 << 20
+_LOADED_AHEAD = 4  # images a worker may be ahead of the writer
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What a conversion did."""
+
+    path: Path
+    images: int
+    objects: int
+    listed: int
+    file_bytes: int
+    seconds: float
+    skipped: SkipReport
+
+    def lines(self) -> list[str]:
+        """The report for the user."""
+        rate = self.images / max(self.seconds, 1e-9)
+        return [
+            f"{self.path}: {self.images} of {self.listed} images with {self.objects} objects, "
+            f"{self.file_bytes / _MIB:.1f} MiB, {self.seconds:.1f} s, {rate:.0f} images/s",
+            *self.skipped.lines(),
+        ]
+
+
+def convert(
+    source: Source,
+    output_dir: str | Path,
+    *,
+    name: str,
+    classes: ClassList,
+    settings: dict[str, Any],
+    workers: int = 2,
+    strict: bool = False,
+    progress: bool = True,
+) -> ConversionReport:
+    """Write ``source`` to ``output_dir/name.mindrecord`` (with ``.mindrecord.db`` and ``.json``).
+
+    The files are made in a hidden folder and moved when all is done, the ``.json`` last; an older record of
+    that name is replaced. Memory does not grow with the number of images.
+
+    Args:
+        source: the data set.
+        output_dir: made if it does not exist.
+        name: the record's name, without suffix.
+        classes: the classes that the source's labels refer to.
+        settings: what :func:`check_info` shall compare later; anything JSON can hold.
+        workers: threads that read and check images.
+        strict: stop at the first faulty input instead of skipping and counting it.
+        progress: show a progress bar on standard error.
+
+    Raises:
+        DataError: nothing usable was found, the disk is full or not writable, or ``strict`` met a fault.
+    """
+    start = time.perf_counter()
+    if classes != source.classes:
+        raise DataError(f"the source's labels are not those of the given classes: {source.classes.difference(classes)}")
+    folder = Path(output_dir)
+    report = SkipReport(strict)
+    report.add(source.issues)
+    with workspace(folder, name) as partial:
+        path = partial / f"{name}.mindrecord"
+        total, largest = source.estimated_bytes()
+        free = shutil.disk_usage(partial).free
+        if free < total:
+            raise DataError(f"{folder} has {free // _MIB} MiB free, the record needs about {total // _MIB} MiB")
+        writer = RecordWriter(path, total, largest)
+        with tqdm(total=len(source), desc=name, unit=" images", disable=not progress) as bar:
+            for sample, issues in _load_in_order(source, workers):
+                report.add(issues)
+                if sample is not None and not writer.add(sample):
+                    report.add([Issue(Reason.TOO_LARGE, f"image {sample.image_id} ({sample.file_name})")])
+                bar.update()
+        if not writer.sizes:
+            raise DataError(f"nothing to convert in {source.image_dir}: {'; '.join(report.lines())}")
+        writer.finish()
+        files = (path.name, index_path(path).name)
+        info = RecordInfo(
+            path=folder / path.name,
+            classes=classes,
+            sizes=np.array(writer.sizes, np.int32),
+            objects=writer.objects,
+            settings=settings,
+            source=source.summary(),
+            report=report.to_json(),
+            file_bytes={file: (partial / file).stat().st_size for file in files},
+            checksums={
+                path.name: file_checksum(path, writer.header_bytes),
+                index_path(path).name: file_checksum(index_path(path)),
+            },
+        )
+        write_info(partial, info)
+        publish(partial, folder, (*files, info_path(path).name))
+    return ConversionReport(
+        path=info.path,
+        images=len(info),
+        objects=info.objects,
+        listed=len(source),
+        file_bytes=sum(info.file_bytes.values()) + info_path(info.path).stat().st_size,
+        seconds=time.perf_counter() - start,
+        skipped=report,
+    )
+
+
+def convert_from_config(cfg: Config, *, overwrite: bool = False) -> Path:
+    """The record of the run's training split: the one that is there, or else a new one.
+
+    It is called ``maskrcnn_<split or TXT file>.mindrecord`` and lies in ``mindrecord_dir``, by default in a
+    folder ``mindrecord`` beside the annotations. A finished record is used without its data set, too; where
+    the annotation file is at hand, it must be the one the record was made from.
+
+    Args:
+        cfg: the run's configuration.
+        overwrite: convert even where a finished record is there.
+
+    Raises:
+        DataError: a folder or file is missing, the record that is there was made with other classes,
+        settings or annotations, or is damaged, or ``cfg.strict`` is on and something is faulty.
+    """
+    if cfg.dataset == "coco":
+        root = Path(cfg.coco_root)
+        annotations = root / cfg.instance_set.format(cfg.train_data_type)
+        images, name = root / cfg.train_data_type, cfg.train_data_type
+    else:
+        annotations, images = Path(cfg.anno_path), Path(cfg.image_dir)
+        root, name = annotations.parent, annotations.stem
+    folder = Path(cfg.mindrecord_dir) if cfg.mindrecord_dir else root / "mindrecord"
+    settings = {"dataset": cfg.dataset, "annotation_file": annotations.name, "images": images.name}
+    path = folder / f"maskrcnn_{name}.mindrecord"
+    if info_path(path).is_file() and not overwrite:
+        _check_existing(cfg, read_info(path), settings, annotations)
+        return path
+    source: Source
+    if cfg.dataset == "coco":
+        require_folder(cfg.coco_root, "the COCO folder", "coco_root")
+        source = CocoSource(annotations, images, cfg.coco_classes)
+    else:
+        require_file(cfg.anno_path, "the TXT annotation file", "anno_path")
+        require_folder(cfg.image_dir, "the image folder", "image_dir")
+        source = TxtSource(annotations, images, cfg.coco_classes)
+    report = convert(
+        source,
+        folder,
+        name=path.stem,
+        classes=source.classes,
+        settings=settings,
+        workers=cfg.num_parallel_workers,
+        strict=cfg.strict,
+    )
+    print("\n".join(report.lines()), flush=True)
+    return path
+
+
+def _check_existing(cfg: Config, info: RecordInfo, settings: dict[str, Any], annotations: Path) -> None:
+    check_info(info, _wanted_classes(cfg, info, annotations), settings)
+    made_from = (info.source["annotation_bytes"], info.source["annotation_crc32"])
+    if annotations.is_file() and file_checksum(annotations) != made_from:
+        raise DataError(f"{annotations} has changed since the record {info.path} was made: delete it to convert again")
+    if cfg.strict and info.faults:
+        raise DataError(
+            f"the record {info.path} was made with {info.faults} faulty inputs skipped, but strict is on: "
+            "correct them, delete it and convert again, or set strict to false"
+        )
+
+
+def _wanted_classes(cfg: Config, info: RecordInfo, annotations: Path) -> ClassList | None:
+    """The run's classes; for a list left empty those of the annotation file, None where nothing tells them."""
+    if cfg.coco_classes:
+        return ClassList.from_names(cfg.coco_classes)
+    if "categories" in info.source:
+        names = info.source["categories"]
+        return ClassList(tuple(names), tuple(range(1, len(names) + 1)))
+    # a record of an earlier version: a pass over the file, which takes seconds for COCO's
+    return ClassList.from_coco(annotations) if cfg.dataset == "coco" and annotations.is_file() else None
+
+
+class RecordReader:
+    """Rows of a finished record in any order, with memory for a few rows.
+
+    Rows come through MindDataset, its only reader with a stable interface; it gives some thousand rows a
+    second.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the record ``path`` (a ``.mindrecord`` file).
+
+        Raises:
+            DataError: see :func:`read_info`.
+        """
+        self.info = read_info(path)
+
+    def __len__(self) -> int:
+        return len(self.info)
+
+    def iter_rows(self, indices: Sequence[int]) -> Iterator[Sample]:
+        """The samples at ``indices``, in exactly that order; an index may occur again.
+
+        Raises:
+            DataError: a row is damaged.
+            IndexError: an index is not in 0..len - 1.
+        """
+        wanted = [int(i) for i in indices]
+        if not wanted:
+            return
+        if min(wanted) < 0 or max(wanted) >= len(self):
+            raise IndexError(f"row indices {min(wanted)}..{max(wanted)} of a record of {len(self)} rows")
+        # MindRecord's samplers take at most as many indices as there are rows
+        for first in range(0, len(wanted), len(self)):
+            yield from self._iter_part(wanted[first : first + len(self)])
+
+    def _iter_part(self, indices: list[int]) -> Iterator[Sample]:
+        given = 0
+        rows = None
+        try:
+            sampler = ds.SubsetSampler(indices)
+            dataset = ds.MindDataset(str(self.info.path), sampler=sampler, num_parallel_workers=1)
+            rows = dataset.create_dict_iterator(num_epochs=1, output_numpy=True)
+            for row in rows:
+                given += 1
+                yield decode_row(row)
+        except (RuntimeError, ValueError) as error:
+            raise self._unreadable(error) from None
+        finally:
+            if rows is not None:
+                rows.stop()
+        if given != len(indices):
+            raise self._unreadable(f"{given} rows came instead of {len(indices)}")
+
+    def _unreadable(self, error: object) -> DataError:
+        return DataError(f"the record {self.info.path} cannot be read; convert again ({mindspore_reason(error)})")
+
+
+def _load_in_order(source: Source, workers: int) -> Iterator[tuple[Sample | None, list[Issue]]]:
+    """``source.load`` of every index, in order, from ``workers`` threads that run ahead by a few images."""
+    pool = ThreadPoolExecutor(max(workers, 1), thread_name_prefix="convert")
+    ahead: deque[Future] = deque()
+    try:
+        for index in range(len(source)):
+            ahead.append(pool.submit(source.load, index))
+            if len(ahead) > _LOADED_AHEAD * max(workers, 1):
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

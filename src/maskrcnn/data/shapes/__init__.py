@@ -1,0 +1,1 @@
+"""A data set that the project draws itself."""

@@ -1,0 +1,127 @@
+"""Batches: their order, the threads that make them, and what happens when something is wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from tests.data.loading import (
+    AUGMENTED,
+    SMALL,
+    Records,
+    assert_equal_batches,
+    loader_threads,
+    make_loader,
+    make_sample,
+)
+
+from maskrcnn.data.batches.batch import BatchSettings
+from maskrcnn.data.batches.loader import PREFETCH
+from maskrcnn.data.sources.sample import Sample
+from maskrcnn.errors import DataError
+
+LARGER = coco_mask.encode(np.ones((500, 500), np.uint8, order="F"))["counts"]  # a mask of another image
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_batches_do_not_depend_on_the_number_of_workers(records, workers):
+    settings = BatchSettings(**{**SMALL.__dict__, "augmentation": AUGMENTED})
+    reference = list(make_loader(records, settings, workers=3).epoch(2))
+    batches = list(make_loader(records, settings, workers=workers).epoch(2))
+    assert len(batches) == len(reference) == 4
+    for ours, theirs in zip(batches, reference):
+        assert_equal_batches(ours, theirs)
+
+
+def test_batches_handed_out_are_not_touched_again(records):
+    copies, batches = [], []
+    for batch in make_loader(records).epoch(0):
+        batches.append(batch)
+        copies.append([array.copy() for array in batch])
+    for batch, copy in zip(batches, copies):
+        assert_equal_batches(batch, copy)
+
+
+def test_resuming_within_an_epoch_gives_the_same_batches(records):
+    settings = BatchSettings(**{**SMALL.__dict__, "augmentation": AUGMENTED})
+    loader = make_loader(records, settings)
+    whole = list(loader.epoch(4))
+    for start in range(loader.steps_per_epoch + 1):
+        rest = list(make_loader(records, settings).epoch(4, start))
+        assert len(rest) == loader.steps_per_epoch - start
+        for ours, theirs in zip(rest, whole[start:]):
+            assert_equal_batches(ours, theirs)
+    with pytest.raises(ValueError, match="outside"):
+        loader.epoch(4, loader.steps_per_epoch + 1)
+
+
+def test_epochs_and_seeds_differ(records):
+    settings = BatchSettings(**{**SMALL.__dict__, "augmentation": AUGMENTED})
+    first = next(make_loader(records, settings).epoch(0))
+    assert (first.roi_key != next(make_loader(records, settings).epoch(1)).roi_key).any()
+    assert (first.roi_key != next(make_loader(records, settings, seed=2).epoch(0)).roi_key).any()
+
+
+def test_ranks_share_one_plan(records):
+    alone = list(make_loader(records, batch_size=4).epoch(1))
+    ranks = [list(make_loader(records, batch_size=2, rank=rank, world=2).epoch(1)) for rank in range(2)]
+    assert len(alone) == len(ranks[0]) == len(ranks[1])
+    for whole, *parts in zip(alone, *ranks):
+        for array, *pieces in zip(whole, *parts):
+            np.testing.assert_array_equal(array, np.concatenate(pieces))
+
+
+def broken(records: Records, number: int, **changes) -> int:
+    """Damage one sample and return its image id."""
+    records.samples[number] = Sample(**{**records.samples[number].__dict__, **changes})
+    return records.samples[number].image_id
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"jpeg": b"\x89PNG nothing"}, {"jpeg": b""}, {"height": 61, "width": 91}, {"rles": [LARGER] * 5}],
+)
+def test_a_damaged_sample_is_named_and_the_threads_end(records, changes):
+    image_id = broken(records, 5, **changes)
+    with pytest.raises(DataError, match=rf"image {image_id} \({image_id}\.png\): ") as caught:
+        list(make_loader(records).epoch(0))
+    assert "\n" not in str(caught.value)
+    assert records.closed == 1 and not loader_threads()
+
+
+def test_stopping_early_ends_threads_and_reading(records):
+    batches = make_loader(records).epoch(0)
+    next(batches)
+    assert loader_threads()
+    batches.close()
+    assert not loader_threads() and records.closed == 1
+
+
+def test_an_error_of_the_consumer_or_the_reader_ends_the_threads(records):
+    def consume() -> None:
+        for _ in make_loader(records).epoch(0):
+            raise RuntimeError("the step failed")
+
+    with pytest.raises(RuntimeError, match="the step failed"):
+        consume()
+    assert not loader_threads()
+
+    def failing(indices):
+        yield records.samples[indices[0]]
+        raise DataError("image 7 (7.jpg): its checksum is wrong")
+
+    records.iter_rows = failing
+    with pytest.raises(DataError, match="image 7"):
+        list(make_loader(records).epoch(0))
+    assert not loader_threads()
+
+
+def test_reading_is_ahead_by_the_prefetch_depth_only():
+    records = Records([make_sample(i, 60, 90) for i in range(40)])
+    for number, _ in enumerate(make_loader(records).epoch(0)):
+        assert records.read <= 2 * (number + 1 + PREFETCH)
+
+
+def test_a_record_without_images_is_refused():
+    with pytest.raises(DataError, match="no images"):
+        make_loader(Records([]))

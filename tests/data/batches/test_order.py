@@ -1,0 +1,52 @@
+"""The epoch plan: every image, one orientation a step, another order each epoch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from maskrcnn.data.batches.order import Purpose, keyed_rng, plan_epoch, steps_per_epoch
+
+
+@pytest.mark.parametrize("global_batch", [1, 2, 3, 16])
+@pytest.mark.parametrize("count", [1, 2, 7, 50])
+def test_every_image_is_seen_and_a_step_has_one_orientation(count, global_batch):
+    for epoch in range(5):
+        upright = np.random.default_rng([count, epoch]).random(count) < 0.3
+        plan = plan_epoch(upright, global_batch, seed=1, epoch=epoch)
+        assert plan.shape == (steps_per_epoch(upright, global_batch), global_batch)
+        assert set(plan.ravel()) == set(range(count))
+        assert (upright[plan] == upright[plan][:, :1]).all()
+        # Only what is needed to fill the last batch of an orientation is shown again.
+        repeats = plan.size - count
+        assert repeats < 2 * global_batch
+        for orientation in (False, True):
+            seen = np.bincount(plan[upright[plan] == orientation].ravel(), minlength=1)
+            shown = seen[seen > 0]
+            assert len(shown) == 0 or shown.max() - shown.min() <= 1
+
+
+def test_order_follows_from_seed_and_epoch():
+    upright = np.arange(40) % 3 == 0
+    first = plan_epoch(upright, 2, seed=1, epoch=0)
+    np.testing.assert_array_equal(first, plan_epoch(upright, 2, seed=1, epoch=0))
+    assert (first != plan_epoch(upright, 2, seed=1, epoch=1)).any()
+    assert (first != plan_epoch(upright, 2, seed=2, epoch=0)).any()
+
+
+def test_orientations_are_mixed_over_the_epoch():
+    upright = np.arange(400) < 200
+    plan = plan_epoch(upright, 2, seed=3, epoch=0)
+    changes = np.count_nonzero(np.diff(upright[plan[:, 0]].astype(int)))
+    assert 70 < changes < 130  # about half of the 199 neighbours differ
+
+
+def test_streams_differ_in_every_part_of_the_key():
+    keys = [
+        (0, 0, 0, Purpose.VIEW),
+        (1, 0, 0, Purpose.VIEW),
+        (0, 1, 0, Purpose.VIEW),
+        (0, 0, 1, Purpose.VIEW),
+    ]
+    keys += [(0, 0, 0, purpose) for purpose in Purpose if purpose != Purpose.VIEW]
+    assert len({keyed_rng(*key).random() for key in keys}) == len(keys)

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from maskrcnn.export.metadata import file_sha256
+from maskrcnn.files import sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH, SIDE, SLOTS = 64, 128, 28, 3
@@ -115,7 +115,7 @@ def write_export(folder: Path, images: int = 1) -> Path:
         write_onnx(folder / name, images, *size)
     described = metadata(sizes, images)
     for model in described["models"]:
-        model["sha256"] = file_sha256(folder / model["file"])
+        model["sha256"] = sha256(folder / model["file"])
     (folder / "toy.json").write_text(json.dumps(described))
     return folder / "toy.onnx"
 

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 
 from maskrcnn.config import Config
 from maskrcnn.errors import ExportError
-from maskrcnn.export.metadata import Metadata, ModelFile, describe, file_sha256
+from maskrcnn.export.metadata import Metadata, ModelFile, describe
+from maskrcnn.files import sha256
 from maskrcnn.inference.exported import load_exported
 
 
@@ -44,7 +45,7 @@ def metadata(tmp_path) -> Metadata:
     models = []
     for name, height, width, score in (("net.onnx", 64, 128, 0.25), ("net_upright.onnx", 128, 64, 0.75)):
         write_constant_model(tmp_path / name, height, width, score)
-        models.append(ModelFile(name, height, width, 1, file_sha256(tmp_path / name)))
+        models.append(ModelFile(name, height, width, 1, sha256(tmp_path / name)))
     made = describe(Config(img_width=128, img_height=64), ("a", "b"), (1, 2), tmp_path / "net.onnx", 13)
     return replace(made, models=tuple(models))
 
@@ -85,7 +86,7 @@ def test_files_that_cannot_be_used(metadata, tmp_path) -> None:
 def test_files_that_the_runtime_refuses(metadata, tmp_path, monkeypatch, name: str, runtime: str) -> None:
     monkeypatch.setattr("maskrcnn.device.set_device", lambda *_: None)  # only before anything else runs
     (tmp_path / name).write_bytes(b"not a model")
-    model = ModelFile(name, 64, 128, 1, file_sha256(tmp_path / name))
+    model = ModelFile(name, 64, 128, 1, sha256(tmp_path / name))
     assert f"{runtime} cannot load" in refused(tmp_path / name, replace(metadata, models=(model,)))
 
 

@@ -8,7 +8,6 @@ loading need no second copy of the model.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -22,6 +21,7 @@ from google.protobuf.message import DecodeError
 from mindspore.train.checkpoint_pb2 import Checkpoint
 
 from maskrcnn.errors import CheckpointError
+from maskrcnn.files import whole_file
 
 FORMAT = 1  # of the JSON entry
 # As MindSpore's own optimizers name their state, so that other tools know it in a checkpoint.
@@ -54,32 +54,17 @@ def save_checkpoint(path: Path, params: Iterable[tuple[str, np.ndarray]], meta: 
     :param meta: whatever JSON can hold.
     :raises CheckpointError: the folder cannot be written or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with whole_file(path) as file:
             text = np.array(json.dumps({"format": FORMAT, **meta}))
             crc = _write_entry(file, META_ENTRY, "str", (0,), text, 0)
             for name, array in params:
                 crc = _write_entry(file, name, TYPE_NAMES[array.dtype], array.shape, array, crc)
             file.write(CRC_MARK + crc.to_bytes(CRC_BYTES, "big"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
     except OSError as error:
-        _discard(temporary)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         cause = "the disk is full" if full else str(error.strerror)
         raise CheckpointError(f"cannot write {path}: {cause}; earlier checkpoints are untouched") from error
-    except BaseException:
-        _discard(temporary)
-        raise
-
-
-def _discard(temporary: Path) -> None:
-    """Delete a half-written file; where the folder cannot be written any more, it has to stay."""
-    with contextlib.suppress(OSError):
-        temporary.unlink(missing_ok=True)
 
 
 def _write_entry(file: BinaryIO, name: str, kind: str, dims: Iterable[int], array: np.ndarray, crc: int) -> int:
@@ -93,15 +78,6 @@ def _write_entry(file: BinaryIO, name: str, kind: str, dims: Iterable[int], arra
     data = message.SerializeToString()
     file.write(data)
     return zlib.crc32(data, crc)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename inside ``folder`` last through a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from maskrcnn.commands.evaluate import classes_of_checkpoint
 from maskrcnn.config import Config, load_config
 from maskrcnn.errors import CheckpointError, ConfigError, ExportError
-from maskrcnn.export.metadata import Metadata, ModelFile, describe, file_sha256, metadata_path
+from maskrcnn.export.metadata import Metadata, ModelFile, describe, metadata_path
+from maskrcnn.files import sha256
 
 if TYPE_CHECKING:
     from maskrcnn.models.mask_rcnn import MaskRCNN
@@ -46,7 +47,7 @@ def export(cfg: Config) -> list[Path]:
         path = target.parent / (name + SUFFIXES[cfg.file_format])
         opset = write_model(network, cfg.file_format, path, cfg.test_batch_size, height, width)
         paths.append(path)
-        models.append(ModelFile(path.name, height, width, cfg.test_batch_size, file_sha256(path)))
+        models.append(ModelFile(path.name, height, width, cfg.test_batch_size, sha256(path)))
     metadata = replace(describe(cfg, classes, category_ids, Path(cfg.ckpt_file), opset), models=tuple(models))
     path = metadata_path(paths[0])
     metadata.with_others(_older(path)).write(path)

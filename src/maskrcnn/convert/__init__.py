@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from maskrcnn.convert.adapting import Conversion
 from maskrcnn.convert.files import Weights, read_weights
 from maskrcnn.convert.safetensors import write_safetensors
 from maskrcnn.errors import CheckpointError
+from maskrcnn.files import sha256, whole_file
 from maskrcnn.models.layers import BATCH_NORM_EPS
 
 # torchvision gives its own COCO weights of 2019 an eps of 0; the file's name says the start of its sha256.
@@ -87,7 +86,7 @@ def convert_file(
     """
     source = Path(source)
     weights = read_weights(source)
-    digest = _sha256(source)
+    digest = sha256(source)
     if norm_eps is None and digest.startswith(EPS_ZERO_FILES):
         norm_eps = 0.0
     result = convert_weights(weights, str(source), norm_eps, all_classes)
@@ -133,19 +132,8 @@ def export_file(source: str | Path, out: str | Path) -> dict[str, np.ndarray]:
 
 
 def _write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.npz")
     try:
-        np.savez(temporary, **arrays)
-        os.replace(temporary, path)
+        with whole_file(path) as file:
+            np.savez(file, **arrays)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sha256(path: Path, block: int = 2**22) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while data := file.read(block):
-            digest.update(data)
-    return digest.hexdigest()

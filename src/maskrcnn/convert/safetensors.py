@@ -14,6 +14,7 @@ import numpy as np
 
 from maskrcnn.convert.pickles import from_bytes, item_size
 from maskrcnn.errors import CheckpointError
+from maskrcnn.files import whole_file
 
 DTYPES = {
     "F64": "<f8",
@@ -80,15 +81,11 @@ def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Ma
         offset += array.nbytes
     text = json.dumps(header).encode("utf-8")
     text += b" " * (-len(text) % ALIGNMENT)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with whole_file(path) as file:
             file.write(len(text).to_bytes(LENGTH_BYTES, "little"))
             file.write(text)
             for array in arrays.values():
                 file.write(np.ascontiguousarray(array).data)
-        os.replace(temporary, path)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import numpy as np
 from mindspore import Tensor
 
 from maskrcnn.errors import ExportError
+from maskrcnn.files import move_into_place
 from maskrcnn.models.mask_rcnn import MaskRCNN
 
 SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
@@ -33,9 +34,7 @@ def write_model(network: MaskRCNN, file_format: str, path: Path, images: int, he
             made = Path(folder) / path.name
             opset = _write(network, file_format, made, images, height, width)
             made.chmod(0o666 & ~_umask())
-            with open(made, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(made, path)
+            move_into_place(made, path)
     except OSError as error:
         raise ExportError(f"cannot write {path}: {error.strerror or error}; choose another --file_name") from error
     return opset

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from maskrcnn.config import Config
 from maskrcnn.errors import ExportError
+from maskrcnn.files import sha256
 from maskrcnn.inference.results import write_json
 
 FORMAT = "maskrcnn-export-1"
@@ -130,22 +130,10 @@ def describe(
         opset=opset,
         mindspore_version=mindspore.__version__,
         maskrcnn_version=__version__,
-        weights_sha256=file_sha256(weights),
+        weights_sha256=sha256(weights),
     )
 
 
 def metadata_path(model: Path) -> Path:
     """The metadata file of a model file."""
     return model.with_suffix(".json")
-
-
-def file_sha256(path: Path) -> str:
-    """Checksum of a file, as sha256sum prints it."""
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    except OSError as error:
-        raise ExportError(f"{path} cannot be read: {error.strerror or error}") from error
-    return digest.hexdigest()

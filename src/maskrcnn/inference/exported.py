@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from maskrcnn.errors import ExportError
-from maskrcnn.export.metadata import Metadata, ModelFile, file_sha256
+from maskrcnn.export.metadata import Metadata, ModelFile
+from maskrcnn.files import sha256
 from maskrcnn.inference.results import Detections
 
 Runner = Callable[[np.ndarray, np.ndarray], "list[np.ndarray]"]
@@ -54,7 +55,7 @@ def _checked(path: Path, model: ModelFile) -> Path:
     file = path.parent / model.file
     if not file.is_file():
         raise ExportError(f"{file} is missing: export.py wrote it with {path.name}; keep them together")
-    if file_sha256(file) != model.sha256:
+    if sha256(file) != model.sha256:
         raise ExportError(f"{file} is damaged or from another export: its checksum is not that in the metadata")
     return file
 

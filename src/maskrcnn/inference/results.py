@@ -5,7 +5,6 @@ The float32 arithmetic is elementwise and in a documented order, because the C++
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from maskrcnn.errors import EvaluationError
+from maskrcnn.files import whole_file
 
 
 class Detections(NamedTuple):
@@ -119,17 +119,10 @@ def write_json(path: str | os.PathLike[str], value: Any, indent: int | None = No
     Raises EvaluationError where the file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
+        with whole_file(path, "w") as file:
             json.dump(value, file, ensure_ascii=False, allow_nan=False, indent=indent)
             file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
         raise EvaluationError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):  # after os.replace there is nothing left to remove
-            temporary.unlink()

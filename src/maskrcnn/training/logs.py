@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from maskrcnn.errors import TrainingError
+from maskrcnn.files import whole_file
 from maskrcnn.models.mask_rcnn import LOSS_NAMES
 
 EVENTS = "tensorboard"
@@ -137,9 +138,8 @@ def _keep_lines(file: Path, wanted: Callable[[str], bool]) -> None:
                 kept.append(line + "\n")
         except ValueError:
             continue
-    temporary = file.with_name(file.name + ".tmp")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    temporary.replace(file)
+    with whole_file(file, "w") as out:
+        out.writelines(kept)
 
 
 def _position(line: str) -> tuple[int, int]:

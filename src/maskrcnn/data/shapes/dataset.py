@@ -11,7 +11,6 @@ cluster of tiny shapes is one crowd region. Category ids have gaps, as COCO's ha
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from pycocotools import mask as coco_mask
 
 from maskrcnn.data.shapes.drawing import Instance, draw_scene
 from maskrcnn.errors import DataError
+from maskrcnn.files import whole_folder
 
 CATEGORY_IDS = {"circle": 3, "square": 7, "triangle": 8, "star": 21, "ring": 44, "cross": 90}
 SPLITS = ("train", "val")
@@ -47,14 +47,10 @@ def make_shapes(
         if _description(root) == description:
             return root
         raise DataError(f"{root} holds something else than '{description}': remove it or name another folder")
-    partial = root.with_name(root.name + ".partial")  # renamed at the end: what is there is complete
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        for split, count in zip(SPLITS, (train, val)):
-            _write_split(partial, split, count, size, seed, description)
-        if root.exists():
-            root.rmdir()
-        partial.rename(root)
+        with whole_folder(root) as partial:
+            for split, count in zip(SPLITS, (train, val)):
+                _write_split(partial, split, count, size, seed, description)
     except OSError as error:
         raise DataError(f"cannot write the data set to {root}: {error.strerror or error}") from error
     return root

@@ -1,12 +1,10 @@
-"""Batches for training: planned by (seed, epoch), made by threads, the same whatever the number of
-threads."""
+"""Batches for training: planned by (seed, epoch), made by threads, the same whatever the number of threads."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -17,7 +15,8 @@ from maskrcnn.data.batches.targets import AssignSettings
 from maskrcnn.data.batches.transforms import Augmentation, canvas_for
 from maskrcnn.data.sources.sample import Sample
 from maskrcnn.errors import DataError
-from maskrcnn.ops.anchors import anchor_grid
+from maskrcnn.ops.anchors import AnchorGrid, anchor_grid
+from maskrcnn.threads import map_in_order
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,39 +156,41 @@ class TrainLoader:
 
     def _batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
         cv2.setNumThreads(0)  # the images of a batch are made in parallel; threads within each only get in the way
+        with closing(self._tasks(epoch, start_step)) as tasks:
+            ahead = PREFETCH * self._batch_size
+            rows = map_in_order(_make_row, tasks, workers=self._workers, ahead=ahead, name="train-loader")
+            with closing(rows):
+                for task, left_out in rows:
+                    self.objects_left_out += left_out
+                    if task.row == self._batch_size - 1:
+                        batch, task = task.batch, None  # not kept alive here while the next one is waited for
+                        yield batch
+                        del batch
+
+    def _tasks(self, epoch: int, start_step: int) -> Generator[_Row, None, None]:
+        """Yields the rows of the batches from ``start_step`` on, each with its sample read."""
         plan = plan_epoch(self._upright, self._batch_size * self._world, self._seed, epoch)
         own = plan[:, self._rank * self._batch_size : (self._rank + 1) * self._batch_size]
-        rows = self._records.iter_rows(own[start_step:].ravel().tolist())
-        steps = iter(range(start_step, len(own)))
-        pending: deque[tuple[Batch, list[Future[int]]]] = deque()
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="train-loader")
-        try:
-            while True:
-                for step in steps:
-                    pending.append(self._begin(pool, rows, own[step], epoch, step))
-                    if len(pending) > PREFETCH:
-                        break
-                if not pending:
-                    return
-                batch, futures = pending.popleft()
-                self.objects_left_out += sum(future.result() for future in futures)
-                yield batch
-                del batch  # not kept alive while the next one is waited for
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            rows.close()
+        with closing(self._records.iter_rows(own[start_step:].ravel().tolist())) as samples:
+            for step in range(start_step, len(own)):
+                canvas = canvas_for(*self._sizes[own[step, 0]], *self._img_size)
+                batch = empty_batch(self._batch_size, canvas, self._settings)
+                first = (step * self._world + self._rank) * self._batch_size
+                for row in range(self._batch_size):
+                    key = (self._seed, epoch, first + row)
+                    yield _Row(batch, row, next(samples), self._grids[canvas], self._settings, key)
 
-    def _begin(
-        self, pool: ThreadPoolExecutor, rows: Iterator[Sample], images: np.ndarray, epoch: int, step: int
-    ) -> tuple[Batch, list[Future[int]]]:
-        """Read the samples of one step and have the threads fill its batch."""
-        height, width = self._sizes[images[0]]
-        canvas = canvas_for(height, width, *self._img_size)
-        batch = empty_batch(self._batch_size, canvas, self._settings)
-        first = (step * self._world + self._rank) * self._batch_size
-        futures = []
-        for row in range(self._batch_size):
-            key = (self._seed, epoch, first + row)
-            args = (batch, row, next(rows), self._grids[canvas], self._settings, key)
-            futures.append(pool.submit(fill_row, *args))
-        return batch, futures
+
+class _Row(NamedTuple):
+    """The arguments of ``fill_row``."""
+
+    batch: Batch
+    row: int
+    sample: Sample
+    grid: AnchorGrid
+    settings: BatchSettings
+    key: tuple[int, int, int]
+
+
+def _make_row(task: _Row) -> tuple[_Row, int]:
+    return task, fill_row(*task)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from maskrcnn.data.sources.sample import Sample
 from maskrcnn.data.sources.source import Source, require_file, require_folder
 from maskrcnn.data.sources.txt import TxtSource
 from maskrcnn.errors import DataError
+from maskrcnn.threads import map_in_order
 
 __all__ = [
     "ConversionReport",
@@ -112,7 +111,9 @@ def convert(
             raise DataError(f"{folder} has {free // _MIB} MiB free, the record needs about {total // _MIB} MiB")
         writer = RecordWriter(path, total, largest)
         with tqdm(total=len(source), desc=name, unit=" images", disable=not progress) as bar:
-            for sample, issues in _load_in_order(source, workers):
+            ahead = _LOADED_AHEAD * workers
+            loaded = map_in_order(source.load, range(len(source)), workers=workers, ahead=ahead, name="convert")
+            for sample, issues in loaded:
                 report.add(issues)
                 if sample is not None and not writer.add(sample):
                     report.add([Issue(Reason.TOO_LARGE, f"image {sample.image_id} ({sample.file_name})")])
@@ -274,18 +275,3 @@ class RecordReader:
 
     def _unreadable(self, error: object) -> DataError:
         return DataError(f"the record {self.info.path} cannot be read; convert again ({mindspore_reason(error)})")
-
-
-def _load_in_order(source: Source, workers: int) -> Iterator[tuple[Sample | None, list[Issue]]]:
-    """``source.load`` of every index, in order, from ``workers`` threads that run ahead by a few images."""
-    pool = ThreadPoolExecutor(max(workers, 1), thread_name_prefix="convert")
-    ahead: deque[Future] = deque()
-    try:
-        for index in range(len(source)):
-            ahead.append(pool.submit(source.load, index))
-            if len(ahead) > _LOADED_AHEAD * max(workers, 1):
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -11,9 +11,11 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.errors import DataError, EvaluationError
+from maskrcnn.evaluation.evaluator import judge
 from maskrcnn.evaluation.ground_truth import load_ground_truth
-from maskrcnn.evaluation.metrics import FIGURES, compute_metrics
+from maskrcnn.evaluation.metrics import FIGURES, LVIS_FIGURES, MetricSettings, compute_metrics
 from maskrcnn.evaluation.report import class_table, coco_table
 from maskrcnn.inference.results import shortest
 
@@ -214,3 +216,45 @@ def test_masks_of_another_size_and_classes_without_objects(tmp_path) -> None:
         compute_metrics(truth, [record], "segm", [2])
     with pytest.raises(EvaluationError, match="no object of the run's 1 classes"):
         compute_metrics(truth, [], "bbox", [1])
+
+
+def lvis_content() -> dict:
+    value = content()
+    for image in value["images"]:
+        image.update(neg_category_ids=[1], not_exhaustive_category_ids=[])
+    value["categories"] = [{"id": 2, "name": "square", "frequency": "r"}, {"id": 1, "name": "other", "frequency": "f"}]
+    return value
+
+
+def test_lvis_protocol(tmp_path) -> None:
+    """Thirteen figures in LVIS's wording; a rare class alone decides APr, and a class without objects decides none."""
+    pytest.importorskip("hotcoco")
+    lvis = MetricSettings("auto", "lvis", False)
+    truth = load_ground_truth(written(tmp_path, lvis_content()))
+    metrics = compute_metrics(truth, [found()], "bbox", [2, 1], settings=lvis)
+    assert list(metrics.figures) == [row.name for row in LVIS_FIGURES] and len(metrics.figures) == 13
+    assert metrics.figures["APr"] == pytest.approx(1) and metrics.figures["APf"] == -1
+    table = coco_table(metrics).splitlines()
+    assert table[8] == " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=300 catIds=  r] = 1.000"
+    false = found(category_id=1)  # in an image that was searched for this class in vain, and has no object of it
+    assert compute_metrics(truth, [false], "bbox", [2, 1], settings=lvis).figures["APf"] == -1
+
+
+@pytest.mark.parametrize("section, key", [("images", "neg_category_ids"), ("categories", "frequency")])
+def test_lvis_protocol_on_a_coco_file(tmp_path, section: str, key: str) -> None:
+    value = lvis_content()
+    del value[section][0][key]
+    truth = load_ground_truth(written(tmp_path, value))
+    with pytest.raises(EvaluationError, match=f"of '{section}' has no '{key}': use --metric_protocol coco"):
+        compute_metrics(truth, [found()], "bbox", [2, 1], settings=MetricSettings("auto", "lvis", False))
+
+
+def test_boundary_metric_is_one_more_table(tmp_path) -> None:
+    truth = load_ground_truth(written(tmp_path, content()))
+    rle = coco_mask.frPyObjects(content()["annotations"][0]["segmentation"], 20, 30)[0]
+    segm = {"image_id": 5, "category_id": 2, "score": 1.0, "segmentation": {**rle, "counts": rle["counts"].decode()}}
+    classes = ClassList.from_categories(truth.categories, (), "")
+    metrics = judge(truth, {"bbox": [found()], "segm": [segm]}, classes, metric=MetricSettings("auto", "coco", True))
+    assert list(metrics) == ["bbox", "segm", "boundary"]
+    assert metrics["boundary"].figures["AP"] == pytest.approx(1)
+    assert coco_table(metrics["boundary"]).startswith("Evaluate annotation type *boundary*")

@@ -18,6 +18,7 @@ from maskrcnn.evaluation.evaluator import (
     judge,
 )
 from maskrcnn.evaluation.ground_truth import load_ground_truth
+from maskrcnn.evaluation.metrics import MetricSettings
 from maskrcnn.evaluation.report import class_table, coco_table, skipped_report, speed_report
 from maskrcnn.export.metadata import Metadata, metadata_path
 from maskrcnn.inference.pipeline import DetectorFunction
@@ -95,7 +96,7 @@ def postprocess_main(argv: Sequence[str], defaults: Path) -> None:
     classes = ClassList.from_categories(truth.categories, names, str(ann_file))
     records = {kind: _read_records(path) for kind, path in zip(("bbox", "segm"), paths)}
     image_ids = [image["id"] for image in truth.images[: cfg.eval_images or None]]
-    metrics = judge(truth, records, classes, image_ids)
+    metrics = judge(truth, records, classes, image_ids, MetricSettings.from_config(cfg))
     parts = [coco_table(of_kind) for of_kind in metrics.values()] + [class_table(metrics, classes.names)]
     text = "\n\n".join(parts)
     print(text)

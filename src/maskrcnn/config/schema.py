@@ -202,6 +202,13 @@ class Config:
     eval_output: str = _key("eval", "folder of bbox.json, segm.json, metrics.json and pictures")
     eval_pictures: int = _key(8, "pictures drawn by an evaluation", least=0)
     eval_images: int = _key(0, "evaluate only so many images; 0 = all", least=0)
+    metric_engine: str = _key(
+        "auto",
+        "what computes AP: auto = hotcoco, which is compiled, or else pycocotools, the reference",
+        choices=("auto", "hotcoco", "pycocotools"),
+    )
+    metric_protocol: str = _key("coco", "rules of the metric; lvis for LVIS annotation files", choices=("coco", "lvis"))
+    metric_boundary: bool = _key(False, "boundary AP of masks too (Cheng et al. 2021)")
     picture_score_thr: float = _key(0.5, "lowest score drawn in pictures", least=0, most=1)
     predict_output: str = _key("predictions", "folder of the pictures and JSON of predict.py")
     predict_exif: bool = _key(True, "turn photographs as their EXIF orientation says in predict.py")

@@ -14,7 +14,7 @@ from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.distributed.ranks import Ranks
 from maskrcnn.errors import CheckpointError, EvaluationError
 from maskrcnn.evaluation.ground_truth import GroundTruth, load_ground_truth
-from maskrcnn.evaluation.metrics import KINDS, Metrics, compute_metrics
+from maskrcnn.evaluation.metrics import COCO_METRIC, Metrics, MetricSettings, compute_metrics
 from maskrcnn.evaluation.report import class_table, coco_table, skipped_report, speed_report
 from maskrcnn.evaluation.sharing import share_of, together
 from maskrcnn.inference.images import ImageSource, Skipped, read_image
@@ -55,7 +55,7 @@ class EvaluationResult:
     def summary(self) -> dict[str, float]:
         """The figures a training run follows: AP and AP50 of boxes and masks, -1 for masks without truth."""
         figures = {}
-        for kind in KINDS:
+        for kind in ("bbox", "segm"):
             of_kind = self.metrics[kind].figures if kind in self.metrics else {}
             figures[f"{kind}_ap"] = of_kind.get("AP", -1.0)
             figures[f"{kind}_ap50"] = of_kind.get("AP50", -1.0)
@@ -102,6 +102,7 @@ def evaluate(
     picture_score: float = 0.5,
     progress: bool = True,
     ranks: Ranks | None = None,
+    metric: MetricSettings = COCO_METRIC,
 ) -> EvaluationResult | None:
     """Run ``detector`` over the images of a COCO-format data set and judge what it finds.
 
@@ -139,7 +140,7 @@ def evaluate(
         "segm": [record for result in in_order for record in result.segm],
     }
     ids = [source.image_id for source in sources]
-    metrics = judge(truth, records, classes, ids)
+    metrics = judge(truth, records, classes, ids, metric)
     evaluation = EvaluationResult(metrics, classes, records["bbox"], records["segm"], len(in_order), skipped, speed)
     if output_dir is not None:
         save_results(evaluation, output_dir)
@@ -172,6 +173,7 @@ def evaluate_from_config(
         pictures=cfg.eval_pictures,
         picture_score=cfg.picture_score_thr,
         ranks=ranks,
+        metric=MetricSettings.from_config(cfg),
     )
 
 
@@ -216,6 +218,7 @@ def judge(
     records: dict[str, list[dict[str, Any]]],
     classes: ClassList,
     image_ids: Sequence[int] | None = None,
+    metric: MetricSettings = COCO_METRIC,
 ) -> dict[str, Metrics]:
     """Metrics of the kinds in ``records``; masks are left out where the objects to find have none."""
     wanted = {image["id"] for image in truth.images} if image_ids is None else set(image_ids)
@@ -225,10 +228,12 @@ def judge(
         for annotation in truth.annotations
         if annotation["id"] not in truth.maskless
     )
+    kinds = {kind: of_kind for kind, of_kind in records.items() if kind == "bbox" or with_mask}
+    if metric.boundary and "segm" in kinds:
+        kinds["boundary"] = kinds["segm"]
     return {
-        kind: compute_metrics(truth, of_kind, kind, classes.category_ids, image_ids)
-        for kind, of_kind in records.items()
-        if kind == "bbox" or with_mask
+        kind: compute_metrics(truth, of_kind, kind, classes.category_ids, image_ids, metric)
+        for kind, of_kind in kinds.items()
     }
 
 

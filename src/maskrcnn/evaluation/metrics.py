@@ -1,37 +1,83 @@
-"""The COCO figures of a set of results, computed by pycocotools, the reference."""
+"""The figures of a set of results by COCO's or LVIS's rules, for boxes, masks and mask boundaries."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from maskrcnn.errors import EvaluationError
+from maskrcnn.evaluation.engines import AREAS, Curves, Problem, accumulate
 from maskrcnn.evaluation.ground_truth import GroundTruth
 
-# The twelve figures in COCO's order: name, IoU, object size, most detections an image.
+if TYPE_CHECKING:
+    from maskrcnn.config import Config
+
+
+class Figure(NamedTuple):
+    """A figure: its name, IoU thresholds, object size, most detections an image, and LVIS's class frequency."""
+
+    name: str
+    iou: str
+    area: str
+    detections: int
+    frequency: str = "all"
+
+
+# COCO's twelve figures in COCO's order.
 FIGURES = (
-    ("AP", "0.50:0.95", "all", 100),
-    ("AP50", "0.50", "all", 100),
-    ("AP75", "0.75", "all", 100),
-    ("APs", "0.50:0.95", "small", 100),
-    ("APm", "0.50:0.95", "medium", 100),
-    ("APl", "0.50:0.95", "large", 100),
-    ("AR1", "0.50:0.95", "all", 1),
-    ("AR10", "0.50:0.95", "all", 10),
-    ("AR100", "0.50:0.95", "all", 100),
-    ("ARs", "0.50:0.95", "small", 100),
-    ("ARm", "0.50:0.95", "medium", 100),
-    ("ARl", "0.50:0.95", "large", 100),
+    Figure("AP", "0.50:0.95", "all", 100),
+    Figure("AP50", "0.50", "all", 100),
+    Figure("AP75", "0.75", "all", 100),
+    Figure("APs", "0.50:0.95", "small", 100),
+    Figure("APm", "0.50:0.95", "medium", 100),
+    Figure("APl", "0.50:0.95", "large", 100),
+    Figure("AR1", "0.50:0.95", "all", 1),
+    Figure("AR10", "0.50:0.95", "all", 10),
+    Figure("AR100", "0.50:0.95", "all", 100),
+    Figure("ARs", "0.50:0.95", "small", 100),
+    Figure("ARm", "0.50:0.95", "medium", 100),
+    Figure("ARl", "0.50:0.95", "large", 100),
 )
-KINDS = ("bbox", "segm")
+# LVIS's thirteen: 300 detections an image; classes are rare (up to 10 training images), common (100) or frequent.
+LVIS_FIGURES = (
+    Figure("AP", "0.50:0.95", "all", 300),
+    Figure("AP50", "0.50", "all", 300),
+    Figure("AP75", "0.75", "all", 300),
+    Figure("APs", "0.50:0.95", "small", 300),
+    Figure("APm", "0.50:0.95", "medium", 300),
+    Figure("APl", "0.50:0.95", "large", 300),
+    Figure("APr", "0.50:0.95", "all", 300, "r"),
+    Figure("APc", "0.50:0.95", "all", 300, "c"),
+    Figure("APf", "0.50:0.95", "all", 300, "f"),
+    Figure("AR300", "0.50:0.95", "all", 300),
+    Figure("ARs", "0.50:0.95", "small", 300),
+    Figure("ARm", "0.50:0.95", "medium", 300),
+    Figure("ARl", "0.50:0.95", "large", 300),
+)
+PROTOCOLS = {"coco": FIGURES, "lvis": LVIS_FIGURES}
+KINDS = ("bbox", "segm", "boundary")
+IOU_THRESHOLDS = {"0.50:0.95": slice(None), "0.50": slice(0, 1), "0.75": slice(5, 6)}
+
+
+@dataclass(frozen=True)
+class MetricSettings:
+    """How results are scored: the library, the rules ('coco' or 'lvis'), and whether boundary AP is wanted too."""
+
+    engine: str
+    protocol: str
+    boundary: bool
+
+    @classmethod
+    def from_config(cls, cfg: Config) -> MetricSettings:
+        """Returns the settings of a run."""
+        return cls(cfg.metric_engine, cfg.metric_protocol, cfg.metric_boundary)
+
+
+COCO_METRIC = MetricSettings("auto", "coco", False)
 
 
 @dataclass(frozen=True)
@@ -46,11 +92,18 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """The figures of one kind, 'bbox' or 'segm'. A figure is -1 where no object could tell, as in COCO."""
+    """The figures of one of ``KINDS``. A figure is -1 where no object could tell, as in COCO.
+
+    precision: float64 [10 IoU thresholds, 101 recalls, K classes], for objects of any size and the most detections.
+    scores: float64 of the same shape, the score that reaches a recall.
+    """
 
     kind: str
     figures: dict[str, float]
     per_class: list[ClassMetrics]
+    precision: np.ndarray = field(repr=False, compare=False)
+    scores: np.ndarray = field(repr=False, compare=False)
+    protocol: str = "coco"
 
 
 def compute_metrics(
@@ -59,32 +112,56 @@ def compute_metrics(
     kind: str,
     category_ids: Sequence[int],
     image_ids: Sequence[int] | None = None,
+    settings: MetricSettings = COCO_METRIC,
 ) -> Metrics:
-    """Judge result records (see ``coco_records``) by the ground truth.
+    """Scores result records (see ``coco_records``) against the ground truth.
 
     Only the classes ``category_ids`` and the images ``image_ids`` (None: all) count; an image without records
     counts as one where nothing was found. The order of ``per_class`` is that of ``category_ids``.
 
-    Raises EvaluationError for records that do not fit the annotations, or if there is no object to find.
+    Raises:
+        EvaluationError: The records do not fit the annotations, there is no object to find, or the engine is missing.
     """
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}, not one of {KINDS}")
-    if kind == "segm" and not truth.has_masks:
+    if kind != "bbox" and not truth.has_masks:
         raise EvaluationError(f"{truth.path} has no segmentations: masks cannot be evaluated")
     images = {image["id"]: image for image in truth.images}
     wanted = list(images) if image_ids is None else list(image_ids)
     annotations = _annotations(truth, kind, set(category_ids), set(wanted))
     _check_records(records, kind, images, {category["id"] for category in truth.categories})
+    rows = PROTOCOLS[settings.protocol]
+    if settings.protocol == "lvis":
+        _check_lvis(truth)
+    limits = tuple(sorted({row.detections for row in rows}))
+    problem = Problem(
+        truth.images,
+        truth.categories,
+        annotations,
+        _with_area(records, kind),
+        kind,
+        category_ids,
+        wanted,
+        limits,
+        settings.protocol == "lvis",
+    )
+    curves = accumulate(problem, settings.engine)
+    frequency = {category["id"]: category.get("frequency", "") for category in truth.categories}
+    frequencies = np.array([frequency[category] for category in category_ids])
+    figures = {row.name: _figure(row, curves, limits, frequencies) for row in rows}
+    precision, scores = curves.precision[..., 0, -1], curves.scores[..., 0, -1]
+    per_class = _per_class(precision, annotations, category_ids)
+    return Metrics(kind, figures, per_class, precision, scores, settings.protocol)
 
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(_coco(truth, annotations), _coco(truth, _with_area(records, kind)), iouType=kind)
-        evaluation.params.imgIds = wanted
-        evaluation.params.catIds = list(category_ids)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    figures = {name: float(value) for (name, *_), value in zip(FIGURES, evaluation.stats)}
-    return Metrics(kind, figures, _per_class(evaluation, annotations, category_ids))
+
+def _figure(row: Figure, curves: Curves, limits: Sequence[int], frequencies: np.ndarray) -> float:
+    """The mean of precision, or of recall, over whatever the figure leaves open; -1 where no object could tell."""
+    values = curves.precision if row.name.startswith("AP") else curves.recall
+    values = values[..., AREAS.index(row.area), limits.index(row.detections)][IOU_THRESHOLDS[row.iou]]
+    if row.frequency != "all":
+        values = values[..., frequencies == row.frequency]
+    known = values[values > -1]
+    return float(np.mean(known)) if len(known) else -1.0
 
 
 def _annotations(truth: GroundTruth, kind: str, categories: set[int], images: set[int]) -> list[dict[str, Any]]:
@@ -94,7 +171,7 @@ def _annotations(truth: GroundTruth, kind: str, categories: set[int], images: se
         for annotation in truth.annotations
         if annotation["category_id"] in categories
         and annotation["image_id"] in images
-        and not (kind == "segm" and annotation["id"] in truth.maskless)
+        and not (kind != "bbox" and annotation["id"] in truth.maskless)
     ]
     if all(annotation["iscrowd"] for annotation in chosen):
         raise EvaluationError(
@@ -103,7 +180,7 @@ def _annotations(truth: GroundTruth, kind: str, categories: set[int], images: se
         )
     copies = [dict(annotation, id=number) for number, annotation in enumerate(chosen, 1)]
     for annotation in copies:
-        if kind == "segm" and isinstance(annotation["segmentation"], list):
+        if kind != "bbox" and isinstance(annotation["segmentation"], list):
             # Fewer than three points are no polygon, and four numbers would be read as a box.
             annotation["segmentation"] = [p for p in annotation["segmentation"] if len(p) >= 6]
     return copies
@@ -126,7 +203,7 @@ def _check_records(
             raise EvaluationError(
                 f"{where} is of category {record['category_id']}, which the annotation file does not list"
             )
-        if kind == "segm":
+        if kind != "bbox":
             image = images[record["image_id"]]
             size, expected = list(record[content]["size"]), [image["height"], image["width"]]
             if size != expected:
@@ -148,22 +225,25 @@ def _areas(rles: list[dict[str, Any]]) -> np.ndarray:
     return np.asarray(coco_mask.area(rles)) if rles else np.zeros(0)
 
 
-def _coco(truth: GroundTruth, annotations: list[dict[str, Any]]) -> COCO:
-    coco = COCO()
-    coco.dataset = {"images": truth.images, "categories": truth.categories, "annotations": annotations}
-    coco.createIndex()
-    return coco
+def _check_lvis(truth: GroundTruth) -> None:
+    """Raises EvaluationError where the annotation file lacks what LVIS's rules go by."""
+    needed = (("images", truth.images, "neg_category_ids"), ("images", truth.images, "not_exhaustive_category_ids"))
+    for section, entries, key in (*needed, ("categories", truth.categories, "frequency")):
+        missing = next((entry["id"] for entry in entries if key not in entry), None)
+        if missing is not None:
+            raise EvaluationError(
+                f"{truth.path} is no LVIS file, the entry with id {missing} of '{section}' has no '{key}': "
+                "use --metric_protocol coco"
+            )
 
 
 def _per_class(
-    evaluation: COCOeval, annotations: list[dict[str, Any]], category_ids: Sequence[int]
+    precision: np.ndarray, annotations: list[dict[str, Any]], category_ids: Sequence[int]
 ) -> list[ClassMetrics]:
-    """Mean precision over IoU and recall, for objects of any size and 100 detections, by class."""
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [IoU, recall, class]
-    position = {category: k for k, category in enumerate(evaluation.params.catIds)}
+    """Mean precision over IoU and recall of each class."""
     rows = []
-    for category in category_ids:
-        of_class = precision[:, :, position[category]]
+    for position, category in enumerate(category_ids):
+        of_class = precision[:, :, position]
         objects = sum(a["category_id"] == category and not a["iscrowd"] for a in annotations)
         ap, ap50 = (float(p[p > -1].mean()) if (p > -1).any() else -1.0 for p in (of_class, of_class[0]))
         rows.append(ClassMetrics(int(category), objects, ap, ap50))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from maskrcnn.evaluation.metrics import FIGURES, Metrics
+from maskrcnn.evaluation.metrics import PROTOCOLS, Metrics
 from maskrcnn.inference.images import Skipped
 from maskrcnn.inference.pipeline import Speed
 
@@ -12,12 +12,13 @@ MOST_SKIPPED_SHOWN = 10
 
 
 def coco_table(metrics: Metrics) -> str:
-    """The twelve figures of one kind in COCO's own wording, so that old scripts can still read them."""
+    """The figures of one kind in COCO's or LVIS's own wording, so that old scripts can still read them."""
     lines = [f"Evaluate annotation type *{metrics.kind}*", "Accumulating evaluation results..."]
-    for name, iou, area, detections in FIGURES:
-        title = "Average Precision  (AP)" if name.startswith("AP") else "Average Recall     (AR)"
-        value = metrics.figures[name]
-        lines.append(f" {title} @[ IoU={iou:<9} | area={area:>6} | maxDets={detections:>3} ] = {value:0.3f}")
+    for row in PROTOCOLS[metrics.protocol]:
+        title = "Average Precision  (AP)" if row.name.startswith("AP") else "Average Recall     (AR)"
+        classes = f"catIds={row.frequency:>3}" if metrics.protocol == "lvis" else ""
+        where = f"IoU={row.iou:<9} | area={row.area:>6} | maxDets={row.detections:>3} {classes}"
+        lines.append(f" {title} @[ {where}] = {metrics.figures[row.name]:0.3f}")
     return "\n".join(lines)
 
 

@@ -1,0 +1,167 @@
+"""The compiled metric against pycocotools over varied data, LVIS's rules, and what happens without it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import sys
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from maskrcnn.errors import EvaluationError
+from maskrcnn.evaluation import engines
+from maskrcnn.evaluation.engines import Problem, accumulate, resolve_engine
+
+HEIGHT, WIDTH = 200, 300
+needs_hotcoco = pytest.mark.skipif(resolve_engine("auto") != "hotcoco", reason="needs hotcoco")
+
+
+def rectangle(box: list[float]) -> list[list[float]]:
+    x, y, w, h = box
+    return [[x, y, x + w, y, x + w, y + 0.6 * h, x + 0.5 * w, y + h, x, y + h]]
+
+
+def varied(seed: int, kind: str, max_detections: tuple[int, ...] = (1, 10, 100), classes: int = 6) -> Problem:
+    """Objects of all sizes with crowds, classes without objects or without results, and images without either.
+
+    Scores have two decimals, so that many are equal and ties matter.
+    """
+    rng = np.random.default_rng(seed)
+    images = [{"id": int(n), "height": HEIGHT, "width": WIDTH} for n in rng.permutation(40)]
+    annotations, results = [], []
+    for image in images[3:]:
+        for _ in range(rng.integers(1, 8)):
+            size = 10 ** rng.uniform(0.5, 2.2, 2)
+            box = [float(v) for v in (rng.uniform(0, WIDTH - 5), rng.uniform(0, HEIGHT - 5), *size)]
+            box[2], box[3] = min(box[2], WIDTH - box[0]), min(box[3], HEIGHT - box[1])
+            category = int(rng.integers(1, classes))  # the last class has no objects
+            crowd = int(rng.random() < 0.15)
+            segmentation = rectangle(box)
+            if crowd:
+                mask = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(segmentation, HEIGHT, WIDTH)))
+                changes = np.flatnonzero(np.diff(np.r_[0, mask.ravel(order="F")])).tolist()
+                counts = np.diff([0, *changes, mask.size]).tolist()
+                segmentation = {"size": [HEIGHT, WIDTH], "counts": counts}
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": image["id"], "category_id": category, "bbox": box,
+                 "area": box[2] * box[3] * 0.8, "iscrowd": crowd, "segmentation": segmentation}
+            )  # fmt: skip
+            for _ in range(rng.integers(0, 5)):
+                moved = np.array(box) + rng.normal(0, 1 + 0.1 * min(box[2:]), 4)
+                moved[2:] = moved[2:].clip(1)
+                x, y = moved[:2].clip(0, [WIDTH - 2, HEIGHT - 2])
+                moved = [float(v) for v in (x, y, min(moved[2], WIDTH - x), min(moved[3], HEIGHT - y))]
+                found = category if rng.random() < 0.8 else int(rng.integers(2, classes + 1))
+                rle = coco_mask.merge(coco_mask.frPyObjects(rectangle(moved), HEIGHT, WIDTH))
+                area = moved[2] * moved[3] if kind == "bbox" else float(coco_mask.area(rle))
+                results.append(
+                    {"id": len(results) + 1, "image_id": image["id"], "category_id": found, "bbox": moved,
+                     "area": area, "iscrowd": 0, "score": round(float(rng.random()), 2), "segmentation": rle}
+                )  # fmt: skip
+    categories = [{"id": n, "name": f"class {n}"} for n in range(1, classes + 1)]
+    ids = [image["id"] for image in images]
+    return Problem(images, categories, annotations, results, kind, range(1, classes + 1), ids, max_detections)
+
+
+def assert_equal(ours, expected) -> None:
+    for name in ("precision", "recall", "scores"):
+        np.testing.assert_allclose(getattr(ours, name), getattr(expected, name), rtol=0, atol=1e-9, err_msg=name)
+
+
+@needs_hotcoco
+@pytest.mark.parametrize(
+    "seed,kind,limits",
+    [
+        *((seed, kind, (1, 10, 100)) for seed, kind in itertools.product(range(4), ("bbox", "segm"))),
+        (4, "bbox", (1, 2, 3)),
+        (5, "segm", (1, 10, 300)),
+    ],
+)
+def test_hotcoco_gives_the_arrays_of_pycocotools(seed: int, kind: str, limits: tuple[int, ...]) -> None:
+    problem = varied(seed, kind, limits)
+    expected = accumulate(problem, "pycocotools")
+    assert 0.05 < expected.precision[expected.precision > -1].mean() < 0.8
+    assert (expected.precision[:, :, -1] == -1).all()  # the class without objects
+    assert_equal(accumulate(problem, "hotcoco"), expected)
+
+
+@needs_hotcoco
+def test_selection_and_order_of_classes_and_images() -> None:
+    """Part of the classes in another order, part of the images, some of them with nothing in them."""
+    problem = varied(6, "bbox")
+    part = dataclasses.replace(problem, category_ids=[4, 1, 2], image_ids=problem.image_ids[:17])
+    expected = accumulate(part, "pycocotools")
+    assert_equal(accumulate(part, "hotcoco"), expected)
+    single = accumulate(dataclasses.replace(part, category_ids=[4]), "pycocotools")
+    np.testing.assert_array_equal(single.precision[:, :, 0], expected.precision[:, :, 0])
+
+
+@pytest.mark.parametrize("engine", ["hotcoco", "pycocotools"])
+def test_extremes(engine: str) -> None:
+    """No results at all, only crowds, and image ids that are text."""
+    if engine == "hotcoco" and resolve_engine("auto") != engine:
+        pytest.skip("needs hotcoco")
+    problem = varied(7, "bbox")
+    nothing = accumulate(dataclasses.replace(problem, results=[]), engine)
+    assert (nothing.precision[:, :, 0, 0] == 0).all() and (nothing.recall[:, 0, 0] == 0).all()
+    crowds = [{**a, "iscrowd": 1} for a in problem.annotations]
+    assert (accumulate(dataclasses.replace(problem, annotations=crowds), engine).precision == -1).all()
+    named = {
+        key: [{**entry, of: f"{entry[of]:04d}"} for entry in getattr(problem, key)]
+        for key, of in (("images", "id"), ("annotations", "image_id"), ("results", "image_id"))
+    }
+    text = dataclasses.replace(problem, **named, image_ids=[f"{number:04d}" for number in problem.image_ids])
+    assert_equal(accumulate(text, engine), accumulate(problem, engine))
+
+
+@needs_hotcoco
+@pytest.mark.parametrize("seed", range(3))
+def test_lvis_rules_against_their_definition(seed: int) -> None:
+    """The same by pycocotools, told in its own terms what LVIS leaves out.
+
+    A result of a class that an image was not searched for does not count: it is dropped. Where a class is not labelled
+    exhaustively, a result without an object is no mistake: a crowd region over the whole image takes it.
+    """
+    rng = np.random.default_rng(seed)
+    problem = varied(seed, "bbox", (300,))
+    annotations = [{**a, "iscrowd": 0} for a in problem.annotations]
+    labelled = {(a["image_id"], a["category_id"]) for a in annotations}
+    images = []
+    for image in problem.images:
+        present = {c for c in problem.category_ids if (image["id"], c) in labelled}
+        absent = [c for c in problem.category_ids if c not in present]
+        searched = [c for c in absent if rng.random() < 0.4]
+        partly = [c for c in present if rng.random() < 0.4]
+        images.append({**image, "neg_category_ids": searched, "not_exhaustive_category_ids": partly})
+    lvis = dataclasses.replace(problem, images=images, annotations=annotations, federated=True)
+
+    searched = {(image["id"], c) for image in images for c in image["neg_category_ids"]}
+    kept = [r for r in problem.results if (r["image_id"], r["category_id"]) in labelled | searched]
+    everywhere = {"bbox": [-1e4, -1e4, 2e4, 2e4], "area": 4e8, "iscrowd": 1}
+    partly = [(image["id"], c) for image in images for c in image["not_exhaustive_category_ids"]]
+    crowds = [
+        {**everywhere, "id": 10_000 + n, "image_id": image, "category_id": c} for n, (image, c) in enumerate(partly)
+    ]
+    told = dataclasses.replace(problem, annotations=annotations + crowds, results=kept)
+    ours = accumulate(lvis, "hotcoco")
+    assert_equal(ours, accumulate(told, "pycocotools"))
+    assert np.abs(ours.precision - accumulate(problem, "hotcoco").precision).max() > 0.1  # and the rules matter
+
+
+def test_without_hotcoco_auto_falls_back_and_says_so(monkeypatch, capsys) -> None:
+    problem = varied(8, "bbox")
+    expected = accumulate(problem, "pycocotools")
+    monkeypatch.setitem(sys.modules, "hotcoco", None)  # import hotcoco then raises ImportError
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
+    engines._announce_fallback.cache_clear()
+    assert_equal(accumulate(problem, "auto"), expected)
+    accumulate(problem, "auto")
+    assert capsys.readouterr().err.splitlines() == [
+        "note: hotcoco is not installed: pycocotools computes the same metrics, only more slowly"
+    ]
+    with pytest.raises(EvaluationError, match="metric_engine hotcoco is not installed here: pip install hotcoco"):
+        accumulate(problem, "hotcoco")
+    with pytest.raises(EvaluationError, match="metric_protocol lvis needs hotcoco"):
+        accumulate(dataclasses.replace(problem, federated=True), "auto")

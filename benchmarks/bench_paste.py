@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from maskrcnn.inference.paste import encode_masks, paste_masks
+from maskrcnn.inference.paste import encode_masks, paste_mask
 
 HEIGHT, WIDTH, COUNT = 480, 640, 100
 
@@ -29,6 +29,17 @@ def detections(rng: np.random.Generator, low: float, high: float) -> tuple[np.nd
     distance = grid[:, None] ** 2 + grid[None, :] ** 2 + rng.normal(0, 0.1, (COUNT, 28, 28))
     masks = 1 / (1 + np.exp(8 * (distance - 0.7)))
     return masks.astype(np.float32), np.concatenate([corner, corner + side], 1).astype(np.float32)
+
+
+def whole_bitmaps(masks: np.ndarray, boxes: np.ndarray) -> list[dict]:
+    """The same masks drawn into images and encoded by pycocotools."""
+    rles = []
+    for mask, box in zip(masks, boxes):
+        x, y, columns = paste_mask(mask, box, HEIGHT, WIDTH)
+        bitmap = np.zeros((HEIGHT, WIDTH), np.uint8, order="F")
+        bitmap[y : y + columns.shape[1], x : x + columns.shape[0]] = (columns >= 0.5).T
+        rles.append(coco_mask.encode(bitmap))
+    return rles
 
 
 def median_ms(function, repeat: int) -> float:
@@ -51,10 +62,7 @@ def main() -> None:
     for name, low, high in (("2 % to 100 % of the image", 0.02, 1.0), ("the whole image (worst)", 1.0, 1.0)):
         masks, boxes = detections(rng, low, high)
         ours = median_ms(lambda m=masks, b=boxes: encode_masks(m, b, HEIGHT, WIDTH), repeat)
-        plain = median_ms(
-            lambda m=masks, b=boxes: [coco_mask.encode(np.asfortranarray(p)) for p in paste_masks(m, b, HEIGHT, WIDTH)],
-            repeat,
-        )
+        plain = median_ms(lambda m=masks, b=boxes: whole_bitmaps(m, b), repeat)
         print(f"{name:<26}{ours:>12.1f}{plain:>37.1f}")
 
 

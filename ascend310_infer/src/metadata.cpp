@@ -13,7 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char* format = "maskrcnn-export-1";
+constexpr const char* current_format = "maskrcnn-export-2";
+constexpr const char* older_format = "maskrcnn-export-1";  // says paste_integer_boxes, true or false, not `paste`
 
 json parse(const fs::path& path) {
     std::ifstream file(path);
@@ -60,6 +61,18 @@ std::vector<ModelFile> models_of(const json& values, const fs::path& model) {
     return models;
 }
 
+PasteRule paste_rule_of(const json& values, bool older, const fs::path& file) {
+    if (older) {
+        return values.at("paste_integer_boxes").get<bool>() ? PasteRule::torchvision : PasteRule::exact;
+    }
+    const auto name = values.at("paste").get<std::string>();
+    if (const auto rule = paste_rule(name)) {
+        return *rule;
+    }
+    throw Error(file.string() + " has the paste rule \"" + name +
+                "\", this app knows exact, torchvision and mindspore_zoo: export the model again");
+}
+
 void check(const Metadata& metadata, const fs::path& model, const fs::path& file) {
     const auto is_model = [&model](const ModelFile& listed) { return listed.path.filename() == model.filename(); };
     if (std::none_of(metadata.models.begin(), metadata.models.end(), is_model)) {
@@ -102,8 +115,9 @@ Metadata read_metadata(const fs::path& model, const fs::path& file) {
     const fs::path path = file.empty() ? fs::path(model).replace_extension(".json") : file;
     const json values = parse(path);
     const std::string found = values.is_object() ? values.value("format", json()).dump() : "none";
-    if (found != json(format).dump()) {
-        throw Error(path.string() + " is of format " + found + ", this app reads \"" + format +
+    const bool older = found == json(older_format).dump();
+    if (!older && found != json(current_format).dump()) {
+        throw Error(path.string() + " is of format " + found + ", this app reads \"" + current_format +
                     "\": export the model again");
     }
     Metadata metadata;
@@ -113,7 +127,7 @@ Metadata read_metadata(const fs::path& model, const fs::path& file) {
         metadata.category_ids = values.at("category_ids").get<std::vector<std::int64_t>>();
         metadata.keep_ratio = values.at("keep_ratio").get<bool>();
         metadata.mask_threshold = values.at("mask_threshold").get<float>();
-        metadata.paste_integer_boxes = values.at("paste_integer_boxes").get<bool>();
+        metadata.paste = paste_rule_of(values, older, path);
     } catch (const json::exception& error) {
         throw Error(path.string() + " is incomplete (" + error.what() + "): export the model again");
     }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "paste.h"
 #include "tensors.h"
 
 namespace maskrcnn {
@@ -22,7 +23,7 @@ struct Metadata {
     std::vector<std::int64_t> category_ids;  ///< the training data's id of label 1, 2, ...
     bool keep_ratio = true;
     float mask_threshold = 0.5F;
-    bool paste_integer_boxes = false;
+    PasteRule paste = PasteRule::exact;
 
     /// The model for an image of this size: that of the upright canvas, if there is one, for upright images.
     std::size_t model_for(Size image) const;

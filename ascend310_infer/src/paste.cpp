@@ -16,8 +16,8 @@ struct Axis {
     int size() const { return static_cast<int>(cell.size()); }
 };
 
-/// Pixel centres at p + 0.5, mask cells' centres likewise; what lies beyond the ring has no value.
-Axis float_axis(float low, float high, int side, int cells) {
+/// Maps pixels by their centres at p + 0.5, and mask cells likewise; what lies beyond the ring has no value.
+Axis exact_axis(float low, float high, int side, int cells) {
     Axis axis;
     const float extent = high - low;
     if (!(extent > 0)) {
@@ -38,8 +38,8 @@ Axis float_axis(float low, float high, int side, int cells) {
     return axis;
 }
 
-/// torchvision's rule: the ringed mask is resized to the equally enlarged box, cut to whole pixels.
-Axis integer_axis(float low, float high, int side, int cells) {
+/// Follows torchvision: the ringed mask fills the enlarged box, cut to whole pixels.
+Axis torchvision_axis(float low, float high, int side, int cells) {
     Axis axis;
     const int padded = cells + 2;
     const auto enlarged = static_cast<float>(static_cast<double>(padded) / cells);
@@ -60,10 +60,57 @@ Axis integer_axis(float low, float high, int side, int cells) {
     return axis;
 }
 
+/// Follows MindSpore's model zoo: the mask fills the pixels from int(low) to int(high), both included, and ends sharply
+/// there. What would leave the image is squeezed into it.
+Axis mindspore_zoo_axis(float low, float high, int side, int cells) {
+    Axis axis;
+    axis.start = std::max(static_cast<int>(low), 0);
+    const int count = std::min(std::max(static_cast<int>(high) - axis.start + 1, 1), side - axis.start);
+    if (count <= 0) {
+        return {};
+    }
+    const auto cells_per_pixel = static_cast<float>(static_cast<double>(cells) / count);
+    for (int step = 0; step < count; ++step) {
+        const float position = (static_cast<float>(step) + 0.5F) * cells_per_pixel - 0.5F;
+        const float clamped = std::clamp(position, 0.0F, static_cast<float>(cells - 1));
+        const float lower = std::floor(clamped);
+        axis.cell.push_back(static_cast<int>(lower) + 1);
+        axis.fraction.push_back(clamped - lower);
+    }
+    return axis;
+}
+
+using AxisRule = Axis (*)(float low, float high, int side, int cells);
+
+AxisRule axis_of(PasteRule rule) {
+    switch (rule) {
+        case PasteRule::torchvision:
+            return torchvision_axis;
+        case PasteRule::mindspore_zoo:
+            return mindspore_zoo_axis;
+        case PasteRule::exact:
+            break;
+    }
+    return exact_axis;
+}
+
 }  // namespace
 
-PastedMask paste_mask(const float* mask, int side, const Box& box, Size image, bool integer_boxes) {
-    const auto axis = integer_boxes ? integer_axis : float_axis;
+std::optional<PasteRule> paste_rule(const std::string& name) {
+    if (name == "exact") {
+        return PasteRule::exact;
+    }
+    if (name == "torchvision") {
+        return PasteRule::torchvision;
+    }
+    if (name == "mindspore_zoo") {
+        return PasteRule::mindspore_zoo;
+    }
+    return std::nullopt;
+}
+
+PastedMask paste_mask(const float* mask, int side, const Box& box, Size image, PasteRule rule) {
+    const AxisRule axis = axis_of(rule);
     const Axis across = axis(box.x1, box.x2, image.width, side);
     const Axis down = axis(box.y1, box.y2, image.height, side);
     const int ringed = side + 2;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "image.h"
@@ -23,10 +25,16 @@ struct PastedMask {
     std::vector<float> columns;
 };
 
-/// Interpolate a mask of `side` x `side` probabilities over the pixels of an image that it reaches from `box`.
+/// How masks are pasted: at the box's own coordinates, or as is done where the weights come from.
+enum class PasteRule { exact, torchvision, mindspore_zoo };
+
+/// The rule of a name as the metadata file has it, none for an unknown name.
+std::optional<PasteRule> paste_rule(const std::string& name);
+
+/// Interpolates a mask of `side` x `side` probabilities over the pixels of an image that it reaches from `box`.
 ///
-/// This is maskrcnn/evaluation/paste.py step by step, in float32, so both find the same pixels; the compiler must not
-/// fuse multiplications and additions (-ffp-contract=off). `integer_boxes` follows torchvision's whole-pixel boxes.
-PastedMask paste_mask(const float* mask, int side, const Box& box, Size image, bool integer_boxes);
+/// This repeats src/maskrcnn/inference/paste.py step by step, in float32, so that both find the same pixels; the
+/// compiler must not fuse multiplications and additions (-ffp-contract=off).
+PastedMask paste_mask(const float* mask, int side, const Box& box, Size image, PasteRule rule);
 
 }  // namespace maskrcnn

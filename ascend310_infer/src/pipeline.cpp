@@ -45,7 +45,7 @@ class Writer {
 public:
     Writer(const Metadata& metadata, ResultFile& boxes, ResultFile& masks, PipelineResult& result)
         : rules_{metadata.category_ids, metadata.models.front().shape.mask_side, metadata.mask_threshold,
-                 metadata.paste_integer_boxes},
+                 metadata.paste},
           boxes_(boxes),
           masks_(masks),
           result_(result),

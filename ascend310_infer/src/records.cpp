@@ -77,7 +77,7 @@ Records coco_records(std::int64_t image_id, const Object& object, Size image, co
     const Box& box = object.box;
     const std::string corners = shortest(box.x1) + ", " + shortest(box.y1) + ", " + shortest(box.x2 - box.x1) + ", " +
                                 shortest(box.y2 - box.y1);
-    const auto pasted = paste_mask(object.mask, rules.mask_side, box, image, rules.paste_integer_boxes);
+    const auto pasted = paste_mask(object.mask, rules.mask_side, box, image, rules.paste);
     const std::string counts = escaped(compress(run_lengths(pasted, image, rules.mask_threshold)));
     const std::string size = std::to_string(image.height) + ", " + std::to_string(image.width);
     return {common + ", \"bbox\": [" + corners + "]" + score,

@@ -34,7 +34,7 @@ struct RecordRules {
     std::vector<std::int64_t> category_ids;
     int mask_side = 28;
     float mask_threshold = 0.5F;
-    bool paste_integer_boxes = false;
+    PasteRule paste = PasteRule::exact;
 };
 
 /// Throws Error for a label beyond the category ids.

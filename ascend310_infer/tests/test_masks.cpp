@@ -12,16 +12,18 @@ class Masks : public testing::Vectors {};
 /// Random masks and boxes, over the edges, of no width, of whole pixels: pycocotools' text for Python's pixels.
 TEST_F(Masks, RleIsThatOfPythonAndPycocotools) {
     const auto cases = load("masks");
-    ASSERT_GE(cases.size(), 200U);
+    ASSERT_GE(cases.size(), 300U);
     for (const auto& item : cases) {
         const auto mask = item["mask"].get<std::vector<float>>();
         const auto side = static_cast<int>(std::lround(std::sqrt(mask.size())));
         const auto corners = item["box"].get<std::vector<float>>();
         const Box box{corners[0], corners[1], corners[2], corners[3]};
         const Size image{item["height"], item["width"]};
-        const auto pasted = paste_mask(mask.data(), side, box, image, item["integer_boxes"]);
+        const auto rule = paste_rule(item["rule"]);
+        ASSERT_TRUE(rule.has_value()) << item["rule"];
+        const auto pasted = paste_mask(mask.data(), side, box, image, *rule);
         EXPECT_EQ(compress(run_lengths(pasted, image, item["threshold"])), item["counts"].get<std::string>())
-            << item["box"] << " " << item["height"] << "x" << item["width"];
+            << item["rule"] << " " << item["box"] << " " << item["height"] << "x" << item["width"];
     }
 }
 
@@ -50,7 +52,7 @@ TEST(RunLengths, RunsGoDownTheColumns) {
 
 TEST(Paste, TheValueAtACellsCentreIsTheCells) {
     const std::vector<float> mask = {0.1F, 0.2F, 0.3F, 0.4F};
-    const auto pasted = paste_mask(mask.data(), 2, {2, 1, 4, 3}, {6, 6}, false);
+    const auto pasted = paste_mask(mask.data(), 2, {2, 1, 4, 3}, {6, 6}, PasteRule::exact);
     ASSERT_EQ(pasted.x, 2);
     ASSERT_EQ(pasted.y, 1);
     ASSERT_EQ(pasted.width, 2);
@@ -61,8 +63,8 @@ TEST(Paste, TheValueAtACellsCentreIsTheCells) {
 
 TEST(Paste, ABoxWithoutExtentHasNoPixels) {
     const std::vector<float> mask(4, 1.0F);
-    EXPECT_EQ(paste_mask(mask.data(), 2, {3, 1, 3, 5}, {6, 6}, false).width, 0);
-    EXPECT_EQ(paste_mask(mask.data(), 2, {4, 1, 3, 5}, {6, 6}, false).width, 0);
+    EXPECT_EQ(paste_mask(mask.data(), 2, {3, 1, 3, 5}, {6, 6}, PasteRule::exact).width, 0);
+    EXPECT_EQ(paste_mask(mask.data(), 2, {4, 1, 3, 5}, {6, 6}, PasteRule::exact).width, 0);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ protected:
 TEST_F(MetadataFile, SettingsAreRead) {
     json values = metadata_json("net.onnx", 2, 256, 320);
     values["keep_ratio"] = false;
-    values["paste_integer_boxes"] = true;
+    values["paste"] = "mindspore_zoo";
     write("net.json", values.dump());
     const Metadata metadata = read_metadata(write("net.onnx", "x"));
     ASSERT_EQ(metadata.models.size(), 1U);
@@ -33,8 +33,20 @@ TEST_F(MetadataFile, SettingsAreRead) {
     EXPECT_EQ(shape.mask_side, 2);
     EXPECT_EQ(metadata.category_ids, (std::vector<std::int64_t>{17, 18}));
     EXPECT_FALSE(metadata.keep_ratio);
-    EXPECT_TRUE(metadata.paste_integer_boxes);
+    EXPECT_EQ(metadata.paste, PasteRule::mindspore_zoo);
     EXPECT_FLOAT_EQ(metadata.mask_threshold, 0.5F);
+}
+
+TEST_F(MetadataFile, OlderExportsAreRead) {
+    for (const bool integer_boxes : {false, true}) {
+        json values = metadata_json("net.onnx");
+        values.erase("paste");
+        values["format"] = "maskrcnn-export-1";
+        values["paste_integer_boxes"] = integer_boxes;
+        write("net.json", values.dump());
+        const Metadata metadata = read_metadata(write("net.onnx", "x"));
+        EXPECT_EQ(metadata.paste, integer_boxes ? PasteRule::torchvision : PasteRule::exact);
+    }
 }
 
 json two_canvases() {
@@ -87,6 +99,9 @@ TEST_F(MetadataFile, WhatIsMissingOrWrongIsSaid) {
     EXPECT_TRUE(contains(error(metadata_json("other.onnx")), "is not listed in its metadata"));
     EXPECT_TRUE(contains(error(two_canvases()), "net_upright.onnx is missing"));
     EXPECT_TRUE(contains(error(metadata_json("net.onnx", 0)), "a size below 1"));
+    values = metadata_json("net.onnx");
+    values["paste"] = "rounded";
+    EXPECT_TRUE(contains(error(values), "has the paste rule \"rounded\""));
     values = metadata_json("net.onnx");
     values["category_ids"] = {1};
     EXPECT_TRUE(contains(error(values), "2 classes and 1 category ids"));

@@ -101,7 +101,7 @@ protected:
         return json::parse(read(kind + ".partial.json"));
     }
 
-    Metadata metadata_{{}, {"thing"}, {7}, true, 0.5F, false};
+    Metadata metadata_{{}, {"thing"}, {7}, true, 0.5F, PasteRule::exact};
     Dataset dataset_;
     std::vector<std::unique_ptr<Engine>> engines_;
     std::vector<ToyEngine*> toys_;

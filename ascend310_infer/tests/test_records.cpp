@@ -22,7 +22,7 @@ TEST_F(RecordVectors, RecordsAreThoseOfPython) {
                                item["labels"], item["valid"], item["masks"]};
         const Size network{item["network"][0], item["network"][1]};
         const Size original{item["original"][0], item["original"][1]};
-        const RecordRules rules{item["category_ids"], mask_side, 0.5F, false};
+        const RecordRules rules{item["category_ids"], mask_side, 0.5F, *paste_rule(item["rule"])};
         json boxes = json::array();
         json masks = json::array();
         for (const Object& object : objects_of_image(found, mask_side, item["index"], network, original)) {
@@ -62,7 +62,7 @@ TEST(Objects, ValuesThatAreNotFiniteAreErrors) {
 }
 
 TEST(Records, LabelsBeyondTheClassesAreErrors) {
-    const RecordRules rules{{17, 18}, 1, 0.5F, false};
+    const RecordRules rules{{17, 18}, 1, 0.5F, PasteRule::exact};
     for (const std::int32_t label : {0, 3, -1}) {
         const Detections found = one_object({0, 0, 1, 1}, 1, label);
         const auto all = objects(found);

@@ -64,7 +64,7 @@ std::string png(int height, int width, int red, int green, int blue) {
 }
 
 nlohmann::json metadata_json(const std::string& model_name, int images, int height, int width) {
-    return {{"format", "maskrcnn-export-1"},
+    return {{"format", "maskrcnn-export-2"},
             {"models", {{{"file", model_name}, {"batch_size", images}, {"height", height}, {"width", width}}}},
             {"classes", {"cat", "dog"}},
             {"category_ids", {17, 18}},
@@ -72,7 +72,7 @@ nlohmann::json metadata_json(const std::string& model_name, int images, int heig
             {"mask_size", 2},
             {"keep_ratio", true},
             {"mask_threshold", 0.5},
-            {"paste_integer_boxes", false}};
+            {"paste", "exact"}};
 }
 
 }  // namespace maskrcnn::testing

@@ -21,7 +21,7 @@ CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 17, "name": "dog"}]
 def metadata(names: dict[str, tuple[int, int]], batch_size: int = 1) -> dict[str, Any]:
     """What export.py writes, for model files of the sizes (height, width) given."""
     return {
-        "format": "maskrcnn-export-1",
+        "format": "maskrcnn-export-2",
         "models": [
             {"file": name, "height": height, "width": width, "batch_size": batch_size, "sha256": ""}
             for name, (height, width) in names.items()
@@ -38,7 +38,7 @@ def metadata(names: dict[str, tuple[int, int]], batch_size: int = 1) -> dict[str
         "max_detections": 100,
         "mask_size": SIDE,
         "mask_threshold": 0.5,
-        "paste_integer_boxes": False,
+        "paste": "exact",
         "score_threshold": 0.05,
         "iou_threshold": 0.5,
         "opset": 13,

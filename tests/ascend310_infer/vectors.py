@@ -9,6 +9,7 @@ import base64
 import json
 import struct
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pycocotools import mask as coco_mask
 
 from maskrcnn.data.batches.transforms import decode_image, fit_size, resize_image
 from maskrcnn.errors import DataError
-from maskrcnn.inference.paste import encode_masks
+from maskrcnn.inference.paste import PASTE_RULES, encode_masks
 from maskrcnn.inference.results import Detections, coco_records, objects_of_image
 
 # 24 x 16 pixels of random CMYK blocks, saved by Pillow (OpenCV reads such files but does not write them).
@@ -118,10 +119,10 @@ def mask_cases(rng: np.random.Generator) -> list[dict[str, Any]]:
             side = int(rng.choice([1, 2, 7, 28]))
             mask = cv2.GaussianBlur(rng.random((side, side), np.float32), (0, 0), 1) if side > 2 else None
             mask = rng.random((side, side), np.float32) if mask is None else (mask - mask.min()) / np.ptp(mask)
-            for integer_boxes in (False, True):
+            for rule in PASTE_RULES:
                 threshold = float(rng.choice([0.5, 0.25]))
                 boxes = np.float32([box])
-                (rle,) = encode_masks(mask[None], boxes, height, width, threshold, integer_boxes)
+                (rle,) = encode_masks(mask[None], boxes, height, width, threshold, rule)
                 cases.append(
                     {
                         "mask": mask.ravel().tolist(),
@@ -129,7 +130,7 @@ def mask_cases(rng: np.random.Generator) -> list[dict[str, Any]]:
                         "height": height,
                         "width": width,
                         "threshold": threshold,
-                        "integer_boxes": integer_boxes,
+                        "rule": rule,
                         "counts": rle["counts"].decode(),
                     }
                 )
@@ -162,9 +163,9 @@ def record_cases(rng: np.random.Generator) -> list[dict[str, Any]]:
             rng.random(shape) < 0.8,
             rng.random((*shape, side, side), np.float32),
         )
-        for index in range(2):
+        for index, rule in product(range(2), PASTE_RULES):
             objects = objects_of_image(found, index, network, original)
-            rles = encode_masks(objects.masks, objects.boxes, *original)
+            rles = encode_masks(objects.masks, objects.boxes, *original, rule=rule)
             bbox, segm = coco_records(1000 + index, objects, rles, [3, 17, 90])
             cases.append(
                 {
@@ -177,6 +178,7 @@ def record_cases(rng: np.random.Generator) -> list[dict[str, Any]]:
                     "network": network,
                     "original": original,
                     "category_ids": [3, 17, 90],
+                    "rule": rule,
                     "bbox": bbox,
                     "segm": segm,
                 }

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 from tests.convert.parity import VARIANTS, build_network, load_images, load_reference
+from tests.inference.bitmaps import paste_bitmaps
 
 from maskrcnn.config import Config
 from maskrcnn.inference.detector import Detector
-from maskrcnn.inference.paste import paste_masks
 from maskrcnn.inference.results import Detections
 from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.ops.reference import roi_align
@@ -146,7 +146,7 @@ def check_detections(found, reference, sizes: np.ndarray) -> None:
     probabilities = 1 / (1 + np.exp(-reference["eval/mask_logits_of_label"]))
     np.testing.assert_allclose(found.masks[valid], probabilities, rtol=0, atol=1e-4)
     for i, (height, width) in enumerate(sizes.astype(int)):
-        pasted = paste_masks(found.masks[i], found.boxes[i], height, width, 0.5, integer_boxes=True)
+        pasted = paste_bitmaps(found.masks[i], found.boxes[i], height, width, rule="torchvision")
         expected = np.unpackbits(reference[f"eval/pasted_mask_{i}"], axis=-1)[..., :width]
         assert (pasted != expected).mean() <= 5e-4
         # The share of the masks' own pixels says more: most of an image is empty.

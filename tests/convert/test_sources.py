@@ -195,7 +195,7 @@ def test_detectron2_anchors_and_pixels() -> None:
 
 def test_detectron2_config_is_what_it_says() -> None:
     cfg = load_config(["--config_path", str(ROOT / "configs" / "detectron2.yaml")])
-    assert cfg.stride_in_1x1 and cfg.roi_aligned and not cfg.anchor_rounding and not cfg.paste_integer_boxes
+    assert cfg.stride_in_1x1 and cfg.roi_aligned and not cfg.anchor_rounding and cfg.paste == "exact"
     assert cfg.pixel_mean == (123.675, 116.28, 103.53) and cfg.pixel_std == (1.0, 1.0, 1.0)
 
 

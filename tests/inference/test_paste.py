@@ -1,4 +1,4 @@
-"""The paste against a float64 grid_sample, torchvision's own pastes, and pycocotools' encoder."""
+"""The three paste rules against a float64 grid_sample, torchvision's own pastes, and pycocotools' encoder."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
+from tests.inference.bitmaps import paste_bitmaps, paste_probabilities
 
 from maskrcnn.config import Config, load_config
+from maskrcnn.config.schema import key_limits
 from maskrcnn.inference.images import ImageBatch, ImageSource, LoadedImage
-from maskrcnn.inference.paste import encode_masks, paste_masks, paste_probabilities
+from maskrcnn.inference.paste import PASTE_RULES, encode_masks
 from maskrcnn.inference.pipeline import InferenceSettings, detect_images
 from maskrcnn.inference.results import Detections
 
@@ -77,7 +79,7 @@ def test_equals_the_documented_steps_bit_by_bit() -> None:
 
 def test_a_full_mask_fills_the_pixels_whose_centres_lie_in_the_box() -> None:
     box = np.array([2.4, 3.6, 7.5, 9.0], np.float32)
-    pasted = paste_masks(np.ones((1, 28, 28), np.float32), box[None], 12, 12)[0]
+    pasted = paste_bitmaps(np.ones((1, 28, 28), np.float32), box[None], 12, 12)[0]
     y, x = np.nonzero(pasted)
     # the centre 7.5 lies on the edge, where the interpolated value is exactly the threshold
     assert (x.min(), x.max(), y.min(), y.max()) == (2, 7, 4, 8)
@@ -87,37 +89,37 @@ def test_a_full_mask_fills_the_pixels_whose_centres_lie_in_the_box() -> None:
 def test_threshold_is_inclusive() -> None:
     half = np.full((1, 28, 28), 0.5, np.float32)
     box = np.array([[0, 0, 56, 56]], np.float32)
-    assert paste_masks(half, box, 56, 56, threshold=0.5)[0, 2:-2, 2:-2].all()
-    assert not paste_masks(half, box, 56, 56, threshold=0.50001).any()
+    assert paste_bitmaps(half, box, 56, 56, threshold=0.5)[0, 2:-2, 2:-2].all()
+    assert not paste_bitmaps(half, box, 56, 56, threshold=0.50001).any()
 
 
-@pytest.mark.parametrize("rule", [{}, {"integer_boxes": True}, {"inclusive": True}])
+@pytest.mark.parametrize("rule", PASTE_RULES)
 @pytest.mark.parametrize("shape", [(1, 1), (7, 300), (120, 90)])
-def test_encoding_equals_pycocotools(shape: tuple[int, int], rule: dict[str, bool]) -> None:
+def test_encoding_equals_pycocotools(shape: tuple[int, int], rule: str) -> None:
     rng = np.random.default_rng(1)
     boxes = random_boxes(rng, 80, *shape)
     boxes[:4] = [[0, 0, shape[1], shape[0]], [5, 5, 5, 5], [-50, -50, -40, -40], [-9, -9, 999, 999]]
     masks = rng.random((80, 28, 28), np.float32) ** rng.uniform(0.1, 2, (80, 1, 1)).astype(np.float32)
     masks[0] = masks[3] = 1
-    bitmaps = paste_masks(masks, boxes, *shape, **rule)
-    rles = encode_masks(masks, boxes, *shape, **rule)
+    bitmaps = paste_bitmaps(masks, boxes, *shape, rule=rule)
+    rles = encode_masks(masks, boxes, *shape, rule=rule)
     for bitmap, rle in zip(bitmaps, rles):
         assert rle == coco_mask.encode(np.asfortranarray(bitmap))
 
 
 @pytest.mark.parametrize("box", [[5, 5, 5, 9], [9, 5, 5, 9], [5, 5, 5 + 1e-6, 9], [30, 30, 40, 40]])
 def test_boxes_of_no_width_or_outside_are_empty(box: list[float]) -> None:
-    pasted = paste_masks(np.ones((1, 28, 28), np.float32), np.array([box], np.float32), 20, 20)
+    pasted = paste_bitmaps(np.ones((1, 28, 28), np.float32), np.array([box], np.float32), 20, 20)
     assert pasted.shape == (1, 20, 20) and not pasted.any()
 
 
 def test_no_masks() -> None:
     nothing = np.zeros((0, 28, 28), np.float32), np.zeros((0, 4), np.float32)
     assert encode_masks(*nothing, 10, 12) == []
-    assert paste_masks(*nothing, 10, 12).shape == (0, 10, 12)
+    assert paste_bitmaps(*nothing, 10, 12).shape == (0, 10, 12)
 
 
-def test_integer_boxes_equal_torchvision(parity_file) -> None:
+def test_torchvisions_rule_equals_torchvision(parity_file) -> None:
     with np.load(parity_file) as data:
         boxes, masks = data["eval/det_boxes"], data["eval/mask_prob"][:, 0]
         first = 0
@@ -127,16 +129,16 @@ def test_integer_boxes_equal_torchvision(parity_file) -> None:
             packed = data[f"eval/pasted_mask_{image}"]
             expected = np.unpackbits(packed, axis=2)[:, :, :width]
             rows = slice(first, first + count)
-            pasted = paste_masks(masks[rows], boxes[rows], height, width, integer_boxes=True)
+            pasted = paste_bitmaps(masks[rows], boxes[rows], height, width, rule="torchvision")
             assert expected.mean() > 0.01
             assert (pasted != expected).mean() <= 5e-4
             for mask, box, prob in zip(masks[rows], boxes[rows], expected_prob):
-                ours = paste_probabilities(mask, box, height, width, integer_boxes=True)
+                ours = paste_probabilities(mask, box, height, width, rule="torchvision")
                 np.testing.assert_allclose(ours, prob, atol=1e-5)
             first += count
 
 
-def test_inclusive_boxes_are_pasted_as_in_the_model_zoo() -> None:
+def test_the_model_zoos_rule_equals_the_model_zoo() -> None:
     """Its get_seg_masks: resize with OpenCV to the whole pixels that the box begins and ends with, then threshold."""
     rng = np.random.default_rng(4)
     height, width = 61, 83
@@ -144,35 +146,43 @@ def test_inclusive_boxes_are_pasted_as_in_the_model_zoo() -> None:
     boxes[:3] = [[0, 0, width, height], [7.9, 8.2, 7.95, 8.9], [0, 0, width - 1, height - 1]]
     boxes = boxes[(boxes[:, :2] < [width, height]).all(1)]
     masks = rng.random((len(boxes), 28, 28), np.float32)
-    pasted = paste_masks(masks, boxes, height, width, inclusive=True)
+    pasted = paste_bitmaps(masks, boxes, height, width, rule="mindspore_zoo")
     for mask, box, bitmap in zip(masks, boxes, pasted):
         x1, y1, x2, y2 = box.astype(int)
         w, h = min(x2 - x1 + 1, width - x1), min(y2 - y1 + 1, height - y1)
         expected = np.zeros((height, width), np.float32)
         expected[y1 : y1 + h, x1 : x1 + w] = cv2.resize(mask, (w, h), interpolation=cv2.INTER_LINEAR)
-        found = paste_probabilities(mask, box, height, width, inclusive=True)
+        found = paste_probabilities(mask, box, height, width, rule="mindspore_zoo")
         np.testing.assert_allclose(found, expected, atol=1e-5)
         clear = np.abs(expected - 0.5) > 1e-5
         assert (bitmap == (expected > 0.5))[clear].all() and clear.mean() > 0.99
-    full = paste_masks(np.ones((1, 28, 28), np.float32), np.float32([[2.4, 3.6, 7.5, 9.0]]), 12, 12, inclusive=True)
+    full = paste_bitmaps(
+        np.ones((1, 28, 28), np.float32), np.float32([[2.4, 3.6, 7.5, 9.0]]), 12, 12, rule="mindspore_zoo"
+    )
     y, x = np.nonzero(full[0])
     assert (x.min(), x.max(), y.min(), y.max()) == (2, 7, 3, 9) and full.sum() == 6 * 7
     outside = np.float32([[83, 5, 83, 9], [5, 70, 9, 80]])
-    assert not paste_masks(np.ones((2, 28, 28), np.float32), outside, height, width, inclusive=True).any()
+    assert not paste_bitmaps(np.ones((2, 28, 28), np.float32), outside, height, width, rule="mindspore_zoo").any()
 
 
-def test_the_model_zoo_s_configuration_pastes_that_way() -> None:
-    file = Path(__file__).resolve().parents[2] / "configs" / "mindspore_zoo.yaml"
+def test_every_rule_is_a_choice_of_the_configuration() -> None:
+    assert key_limits()["paste"].choices == PASTE_RULES and Config().paste == "exact"
+
+
+@pytest.mark.parametrize("name", ["torchvision", "mindspore_zoo"])
+def test_a_configuration_pastes_by_its_rule(name: str) -> None:
+    """From the file in configs/ to the pixels: the rules differ in what they make of this box."""
+    file = Path(__file__).resolve().parents[2] / "configs" / f"{name}.yaml"
     settings = InferenceSettings.from_config(load_config(["--config_path", str(file)]))
-    assert settings.inclusive_boxes and not settings.integer_boxes
-    assert not InferenceSettings.from_config(Config()).inclusive_boxes
+    assert settings.paste == name
     image = LoadedImage(ImageSource(1, Path("a.jpg")), (40, 50), (64, 64), np.zeros((40, 50, 3), np.uint8))
     batch = ImageBatch(np.zeros((1, 64, 64, 3), np.uint8), np.float32([[40, 50]]), [image])
     box, mask = np.float32([2.4, 3.6, 7.5, 9.0]), np.ones((1, 1, 28, 28), np.float32)
     found = Detections(box[None, None], np.ones((1, 1)), np.ones((1, 1), int), np.ones((1, 1), bool), mask)
-    (result,) = detect_images(lambda *_: found, [batch], [1], inclusive_boxes=settings.inclusive_boxes)
-    expected = paste_masks(mask[0], box[None], 40, 50, inclusive=True)[0]
-    assert (coco_mask.decode(result.segm[0]["segmentation"]) == expected).all() and expected.sum() == 6 * 7
+    (result,) = detect_images(lambda *_: found, [batch], [1], paste=settings.paste)
+    expected = paste_bitmaps(mask[0], box[None], 40, 50, rule=name)[0]
+    assert (coco_mask.decode(result.segm[0]["segmentation"]) == expected).all()
+    assert (expected != paste_bitmaps(mask[0], box[None], 40, 50, rule="exact")[0]).any()
 
 
 def test_a_hundred_detections_take_well_under_150_ms() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from maskrcnn.config.limits import ROI_LAYER, check_limits, shown
 from maskrcnn.config.parsing import convert, describe_type, flag_value, read_yaml, split_flags
+from maskrcnn.config.retired import RETIRED_KEYS, translate_retired
 from maskrcnn.config.schema import Config, check_known, key_limits, key_types
 from maskrcnn.errors import ConfigError
 
@@ -45,7 +46,7 @@ def load_arguments(
     if "--help" in argv or "-h" in argv:
         print(_help_text(description, usage))
         raise SystemExit(0)
-    types = key_types()
+    types = {**key_types(), **RETIRED_KEYS}
     switches = [name for name, expected in types.items() if expected is bool]
     flags, arguments = split_flags(argv, [*types, "config_path"], switches)
 
@@ -57,7 +58,8 @@ def load_arguments(
     given: dict[str, Any] = {}
     for key, text in flags:
         if key != "config_path":
-            check_known(key, text, extra=("config_path",))
+            if key not in RETIRED_KEYS:
+                check_known(key, text, extra=("config_path",))
             given[key] = flag_value(key, text, types[key])
     values.update(_checked_layer(given, "--"))
     return Config.from_dict(values), arguments
@@ -66,6 +68,7 @@ def load_arguments(
 def _checked_layer(values: dict[str, Any], where: str) -> dict[str, Any]:
     """Check keys, types and limits of one source of values, so that its error says where the value stands."""
     try:
+        values = translate_retired(values)
         for key, value in values.items():
             check_known(key, value)
             check_limits(key, convert(key, value, key_types()[key]), key_limits()[key])

@@ -18,6 +18,7 @@ from maskrcnn.config.limits import (
 )
 from maskrcnn.config.names import COCO_CLASSES, OBSOLETE_KEYS
 from maskrcnn.config.parsing import convert, nearest
+from maskrcnn.config.retired import translate_retired
 from maskrcnn.errors import ConfigError
 
 
@@ -147,7 +148,11 @@ class Config:
     test_nms_pre: int = _key(2000, "best candidates per image before NMS", least=1)
     test_batch_size: int = _key(1, "images per evaluation step", least=1)
     mask_thr_binary: float = _key(0.5, "mask probability from which a pixel belongs to the object", least=0, most=1)
-    paste_integer_boxes: bool = _key(False, "paste masks into boxes of whole pixels, as torchvision does")
+    paste: str = _key(
+        "exact",
+        "how masks are pasted: at exact coordinates, or as torchvision or MindSpore's model zoo does",
+        choices=("exact", "torchvision", "mindspore_zoo"),
+    )
     # Optimisation
     base_lr: float = _key(0.02, "learning rate for 16 images a step", above=0)
     scale_lr: bool = _key(True, "scale base_lr by (images a step) / 16")
@@ -230,6 +235,7 @@ class Config:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
         """A Config of ``values`` and defaults for the rest; ConfigError for an unknown key or a bad value."""
+        values = translate_retired(values)
         for key, value in values.items():
             check_known(key, value)
         return cls(**values)
@@ -242,7 +248,7 @@ class Config:
 
     def replace(self, **values: Any) -> Config:
         """A copy with other values, validated like any Config."""
-        return Config.from_dict({**self.to_dict(), **values})
+        return Config.from_dict({**self.to_dict(), **translate_retired(values)})
 
 
 @cache

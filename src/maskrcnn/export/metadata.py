@@ -12,7 +12,8 @@ from maskrcnn.errors import ExportError
 from maskrcnn.files import sha256
 from maskrcnn.inference.results import write_json
 
-FORMAT = "maskrcnn-export-1"
+FORMAT = "maskrcnn-export-2"
+OLDER_FORMAT = "maskrcnn-export-1"  # said paste_integer_boxes, true or false, where there is a paste rule now
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Metadata:
     max_detections: int
     mask_size: int
     mask_threshold: float
-    paste_integer_boxes: bool
+    paste: str
     score_threshold: float
     iou_threshold: float
     opset: int
@@ -65,9 +66,11 @@ class Metadata:
         except (OSError, ValueError) as error:
             raise ExportError(f"{path} cannot be read as metadata of a model: {error}; export it again") from error
         found = values.get("format") if isinstance(values, dict) else None
-        if found != FORMAT:
+        if found not in (FORMAT, OLDER_FORMAT):
             raise ExportError(f"{path} is of format {found!r}, this version reads {FORMAT!r}: export the model again")
         try:
+            if found == OLDER_FORMAT:
+                values["paste"] = "torchvision" if values["paste_integer_boxes"] else "exact"
             models = tuple(ModelFile(**model) for model in values["models"])
             values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
             return cls(**{**{item.name: values[item.name] for item in fields(cls)}, "models": models})
@@ -98,7 +101,7 @@ class Metadata:
             "keep_ratio": self.keep_ratio,
             "test_batch_size": self.batch_size,
             "mask_thr_binary": self.mask_threshold,
-            "paste_integer_boxes": self.paste_integer_boxes,
+            "paste": self.paste,
         }
 
 
@@ -124,7 +127,7 @@ def describe(
         max_detections=cfg.test_max_per_img,
         mask_size=cfg.mask_shape[0],
         mask_threshold=cfg.mask_thr_binary,
-        paste_integer_boxes=cfg.paste_integer_boxes,
+        paste=cfg.paste,
         score_threshold=cfg.test_score_thr,
         iou_threshold=cfg.test_iou_thr,
         opset=opset,

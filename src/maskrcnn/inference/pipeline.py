@@ -93,12 +93,11 @@ class InferenceSettings:
     img_height: int
     img_width: int
     keep_ratio: bool = True
-    both_canvases: bool = True  # otherwise upright images, too, are fitted into the lying canvas
+    both_canvases: bool = True  # otherwise upright images, too, are fitted into the landscape canvas
     batch_size: int = 1
     workers: int = 2
     mask_threshold: float = 0.5
-    integer_boxes: bool = False
-    inclusive_boxes: bool = False
+    paste: str = "exact"  # one of PASTE_RULES
     strict: bool = False  # an image that cannot be read raises DataError, instead of being left out and reported
 
     @classmethod
@@ -112,8 +111,7 @@ class InferenceSettings:
             batch_size=cfg.test_batch_size,
             workers=cfg.num_parallel_workers,
             mask_threshold=cfg.mask_thr_binary,
-            integer_boxes=cfg.paste_integer_boxes,
-            inclusive_boxes=cfg.inclusive_boxes,
+            paste=cfg.paste,
             strict=cfg.strict,
         )
 
@@ -143,8 +141,7 @@ def detect_files(
         batches,
         category_ids,
         mask_threshold=settings.mask_threshold,
-        integer_boxes=settings.integer_boxes,
-        inclusive_boxes=settings.inclusive_boxes,
+        paste=settings.paste,
         workers=settings.workers,
         speed=speed,
     )
@@ -156,8 +153,7 @@ def detect_images(
     category_ids: Sequence[int],
     *,
     mask_threshold: float = 0.5,
-    integer_boxes: bool = False,
-    inclusive_boxes: bool = False,
+    paste: str = "exact",
     workers: int = 2,
     speed: Speed | None = None,
 ) -> Iterator[ImageResult]:
@@ -169,7 +165,7 @@ def detect_images(
     speed = Speed() if speed is None else speed
     pending: deque[Future[tuple[ImageResult, float]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="paste")
-    paste = partial(encode_masks, threshold=mask_threshold, integer_boxes=integer_boxes, inclusive=inclusive_boxes)
+    encode = partial(encode_masks, threshold=mask_threshold, rule=paste)
     start = time.perf_counter()
 
     def finished() -> ImageResult:
@@ -186,7 +182,7 @@ def detect_images(
             seconds = time.perf_counter() - before
             speed.add_network(batch.image.shape[1:3], len(batch.images), seconds)
             for row, image in enumerate(batch.images):
-                pending.append(pool.submit(_postprocess, detections, row, image, category_ids, paste))
+                pending.append(pool.submit(_postprocess, detections, row, image, category_ids, encode))
             while len(pending) > 4 * workers or (pending and pending[0].done()):
                 yield finished()
         while pending:
@@ -200,12 +196,12 @@ def _postprocess(
     row: int,
     image: LoadedImage,
     category_ids: Sequence[int],
-    paste: Callable[..., list[dict[str, Any]]],
+    encode: Callable[..., list[dict[str, Any]]],
 ) -> tuple[ImageResult, float]:
-    """The result of one image, and the processor seconds it took; ``paste(masks, boxes, height, width)`` gives RLEs."""
+    """The result of one image, and the processor seconds it took; ``encode(masks, boxes, height, width)`` is RLEs."""
     start = time.thread_time()
     height, width = image.original_size
     objects = objects_of_image(detections, row, image.network_size, image.original_size)
-    rles = paste(objects.masks, objects.boxes, height, width)
+    rles = encode(objects.masks, objects.boxes, height, width)
     bbox, segm = coco_records(image.source.image_id, objects, rles, category_ids)
     return ImageResult(image.source, image.original_size, bbox, segm), time.thread_time() - start

@@ -42,12 +42,12 @@ def measure(cfg, folder: Path, steps: int, core: int) -> None:
     from mindspore import Tensor
 
     from maskrcnn.data.records.conversion import convert_from_config
-    from maskrcnn.device import join_ranks
+    from maskrcnn.device import join_process_group
     from maskrcnn.training.build import build_trainer
     from maskrcnn.training.logs import timed
 
-    ranks = join_ranks(cfg)
-    trainer = build_trainer(cfg, convert_from_config(cfg), None, ranks)
+    group = join_process_group(cfg)
+    trainer = build_trainer(cfg, convert_from_config(cfg), None, group)
     seconds, waits = [], []
     epoch = 0
     while len(seconds) < steps + LEFT_OUT:
@@ -62,12 +62,12 @@ def measure(cfg, folder: Path, steps: int, core: int) -> None:
         epoch += 1
     all_reduce = []
     trained = trainer.step.optimizer.parameters
-    if not ranks.alone:
+    if not group.alone:
         gradients = tuple(Tensor(np.zeros(p.shape, np.float32)) for p in trained)
         for _ in range(steps + LEFT_OUT):
-            ranks.wait("the other process")
+            group.barrier("the other process")
             began = time.perf_counter()
-            reduced = trainer.step.ranks.mean_gradients(gradients)
+            reduced = trainer.step.all_reduce.mean_gradients(gradients)
             reduced[-1].asnumpy()
             all_reduce.append(time.perf_counter() - began)
     found = {
@@ -79,7 +79,7 @@ def measure(cfg, folder: Path, steps: int, core: int) -> None:
         "mindspore": ms.__version__,
     }
     (folder / f"{core}.json").write_text(json.dumps(found))
-    ranks.wait("the other process to be done")
+    group.barrier("the other process to be done")
 
 
 def run(kind: str, processes: int, folder: Path, flags: Sequence[str]) -> list[dict]:

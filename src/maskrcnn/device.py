@@ -5,7 +5,7 @@ from __future__ import annotations
 import mindspore as ms
 
 from maskrcnn.config import Config
-from maskrcnn.distributed.ranks import Ranks, local_device
+from maskrcnn.distributed.process_group import ProcessGroup, local_device
 from maskrcnn.errors import ConfigError
 
 
@@ -30,7 +30,7 @@ def is_current(target: str, device_id: int) -> bool:
     return ms.get_context("device_target") == target and (target == "CPU" or ms.get_context("device_id") == device_id)
 
 
-def join_ranks(cfg: Config) -> Ranks:
+def join_process_group(cfg: Config) -> ProcessGroup:
     """The device of this process, and its place among the processes of its job."""
     set_device(cfg.device_target, cfg.device_id)
-    return Ranks.join(cfg.wait_timeout)
+    return ProcessGroup.join(cfg.wait_timeout)

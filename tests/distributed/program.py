@@ -22,10 +22,10 @@ from maskrcnn import cli
 from maskrcnn.checkpoint.folder import CheckpointFolder
 from maskrcnn.config import Config
 from maskrcnn.data.batches.batch import Batch
-from maskrcnn.device import join_ranks
-from maskrcnn.distributed import ranks as ranks_module
+from maskrcnn.device import join_process_group
+from maskrcnn.distributed import process_group as process_group_module
 from maskrcnn.distributed.parameters import share_parameters
-from maskrcnn.distributed.ranks import Ranks
+from maskrcnn.distributed.process_group import ProcessGroup
 from maskrcnn.models.box_head import BoxHead
 from maskrcnn.models.fpn import FPN
 from maskrcnn.models.mask_head import MaskHead
@@ -36,7 +36,7 @@ from maskrcnn.training.logs import TrainLog
 from maskrcnn.training.optimizer import MomentumSGD
 from maskrcnn.training.schedule import LearningRate
 from maskrcnn.training.step import TrainStep
-from maskrcnn.training.trainer import Plan, Trainer
+from maskrcnn.training.trainer import Trainer, TrainingPlan
 
 IMAGES = 4  # a step, of all ranks together
 STEPS = 3  # done when the run stops
@@ -85,70 +85,74 @@ class Loader:
     steps_per_epoch = 6
     objects_left_out = 0
 
-    def __init__(self, ranks: Ranks) -> None:
-        self.ranks = ranks
+    def __init__(self, group: ProcessGroup) -> None:
+        self.group = group
 
     def epoch(self, epoch: int, start_step: int = 0):
-        size = IMAGES // self.ranks.world
-        own = slice(self.ranks.rank * size, (self.ranks.rank + 1) * size)
+        size = IMAGES // self.group.world_size
+        own = slice(self.group.rank * size, (self.group.rank + 1) * size)
         for step in range(start_step, self.steps_per_epoch):
-            if not self.ranks.alone and self.ranks.rank == self.ranks.world - 1 and step + 1 == LAST_RANK_IS_STOPPED_IN:
+            if (
+                not self.group.alone
+                and self.group.rank == self.group.world_size - 1
+                and step + 1 == LAST_RANK_IS_STOPPED_IN
+            ):
                 os.kill(os.getpid(), signal.SIGTERM)
             yield Batch(*(array[own] for array in make_batch(step, LABELS)))
 
 
-def train(ranks: Ranks, folder: Path) -> tuple[Trainer, int]:
+def train(group: ProcessGroup, folder: Path) -> tuple[Trainer, int]:
     """Train until a signal stops all ranks, or alone for as many steps; with the exit code."""
-    net = small_network(ranks.rank, ranks.world).set_train()
-    loader = Loader(ranks)
+    net = small_network(group.rank, group.world_size).set_train()
+    loader = Loader(group)
     checkpoints = None
-    if ranks.rank == 0:
+    if group.rank == 0:
         checkpoints = CheckpointFolder(folder / "checkpoint", 3)
         checkpoints.prepare()
     trainer = Trainer(
-        TrainStep(net, MomentumSGD(net.trainable_params(), 0.9, 1e-4), clip_grad_norm=1.0, ranks=ranks.world),
+        TrainStep(net, MomentumSGD(net.trainable_params(), 0.9, 1e-4), clip_grad_norm=1.0, world_size=group.world_size),
         loader,
         LearningRate(0.05, 12, warmup_steps=0),
-        Plan(epochs=2, max_steps=STEPS if ranks.alone else 0),
+        TrainingPlan(epochs=2, max_steps=STEPS if group.alone else 0),
         identity={
             "seed": 1,
             "steps_per_epoch": loader.steps_per_epoch,
-            "batch_size": IMAGES // ranks.world,
-            "world": ranks.world,
+            "batch_size": IMAGES // group.world_size,
+            "world": group.world_size,
             "class_names": ["a", "b", "c"],
         },
-        log=partial(TrainLog, folder, ranks.rank),
+        log=partial(TrainLog, folder, group.rank),
         checkpoints=checkpoints,
-        ranks=ranks,
+        group=group,
     )
     trainer.share_state()
     return trainer, trainer.train()
 
 
-def exchanged(ranks: Ranks) -> dict:
+def exchanged(group: ProcessGroup) -> dict:
     """What comes back of messages of unequal lengths, longer than the pieces they are sent in."""
-    ranks_module.CHUNK = 100
-    own = bytes((7 * i + ranks.rank) % 256 for i in range(1001 * ranks.rank))
-    parameter = Parameter(Tensor(np.float32([ranks.rank, -0.0, np.nan, 1e-42])), name="p")
-    share_parameters([parameter], ranks)
-    gathered = ranks.gather(own, "nothing")
+    process_group_module.CHUNK = 100
+    own = bytes((7 * i + group.rank) % 256 for i in range(1001 * group.rank))
+    parameter = Parameter(Tensor(np.float32([group.rank, -0.0, np.nan, 1e-42])), name="p")
+    share_parameters([parameter], group)
+    gathered = group.gather(own, "nothing")
     return {
-        "all": [part.hex() for part in ranks.gather_all(own, "nothing")],
+        "all": [part.hex() for part in group.all_gather(own, "nothing")],
         "on rank 0": gathered and [part.hex() for part in gathered],
-        "from rank 0": ranks.broadcast(f"text of {ranks.rank}".encode(), "nothing").decode(),
+        "from rank 0": group.broadcast(f"text of {group.rank}".encode(), "nothing").decode(),
         "parameter": parameter.asnumpy().tobytes().hex(),
-        "local_rank": ranks.local_rank,
+        "local_rank": group.local_rank,
     }
 
 
 def main() -> int:
     folder = Path(sys.argv[1])
-    ranks = join_ranks(Config(wait_timeout=120))
-    told = exchanged(ranks)
-    trainer, told["exit code"] = train(ranks, folder)
-    np.savez(folder / f"rank{ranks.rank}.npz", **dict(trainer.state()))
-    (folder / f"rank{ranks.rank}.json").write_text(json.dumps({**told, "steps": trainer.global_step}))
-    ranks.wait("all to be done")
+    group = join_process_group(Config(wait_timeout=120))
+    told = exchanged(group)
+    trainer, told["exit code"] = train(group, folder)
+    np.savez(folder / f"rank{group.rank}.npz", **dict(trainer.state()))
+    (folder / f"rank{group.rank}.json").write_text(json.dumps({**told, "steps": trainer.global_step}))
+    group.barrier("all to be done")
     return 0
 
 

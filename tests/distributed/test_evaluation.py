@@ -7,7 +7,7 @@ import json
 import pytest
 from tests.evaluation.oracle import Oracle, draw_data_set
 
-from maskrcnn.distributed.ranks import Ranks
+from maskrcnn.distributed.process_group import ProcessGroup
 from maskrcnn.errors import EvaluationError
 from maskrcnn.evaluation.evaluator import evaluate
 from maskrcnn.inference.pipeline import InferenceSettings
@@ -15,7 +15,7 @@ from maskrcnn.inference.pipeline import InferenceSettings
 SMALL = {"img_height": 128, "img_width": 192}
 
 
-class InTurn(Ranks):
+class InTurn(ProcessGroup):
     """Ranks that run one after the other, rank 0 last."""
 
     def __init__(self, rank: int, world: int, sent: dict[int, bytes]) -> None:
@@ -24,7 +24,7 @@ class InTurn(Ranks):
 
     def gather(self, data, reason):
         self.sent[self.rank] = data
-        return [self.sent[rank] for rank in range(self.world)] if self.rank == 0 else None
+        return [self.sent[rank] for rank in range(self.world_size)] if self.rank == 0 else None
 
 
 def run(world, content, ann_file, folder, out, batch_size=1):
@@ -38,7 +38,7 @@ def run(world, content, ann_file, folder, out, batch_size=1):
             output_dir=out,
             pictures=2,
             progress=False,
-            ranks=InTurn(rank, world, sent),
+            group=InTurn(rank, world, sent),
         )
         assert (result is None) == (rank > 0)
         assert out.exists() == (rank == 0)
@@ -67,16 +67,16 @@ def test_images_are_never_counted_twice(tmp_path):
     ann_file = draw_data_set(tmp_path)
     folder, content = tmp_path / "images", json.loads(ann_file.read_text())
 
-    class Twice(Ranks):
+    class Twice(ProcessGroup):
         def gather(self, data, reason):
             return [data, data]
 
-    class Lost(Ranks):
+    class Lost(ProcessGroup):
         def gather(self, data, reason):
             return [data]
 
     arguments = (Oracle(content, folder, **SMALL), ann_file, folder, InferenceSettings(**SMALL))
     with pytest.raises(EvaluationError, match="image 1000 was evaluated by two ranks"):
-        evaluate(*arguments, progress=False, ranks=Twice(0, 2))
+        evaluate(*arguments, progress=False, group=Twice(0, 2))
     with pytest.raises(EvaluationError, match="7 images were to be evaluated, the ranks had 4"):
-        evaluate(*arguments, progress=False, ranks=Lost(0, 2))
+        evaluate(*arguments, progress=False, group=Lost(0, 2))

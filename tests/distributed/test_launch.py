@@ -16,7 +16,7 @@ import pytest
 from tests.distributed.test_training import free_port
 
 from maskrcnn.commands import launch
-from maskrcnn.distributed.job import Job, Plan, last_error
+from maskrcnn.distributed.job import Job, JobSpec, last_error
 from maskrcnn.distributed.rank_table import make_rank_table
 from maskrcnn.errors import ConfigError, DistributedError
 
@@ -157,9 +157,9 @@ def test_a_rank_that_does_not_hear_a_signal_is_killed(tmp_path):
 def test_workers_that_ended_unseen_are_missed(tmp_path):
     """Another child, as the scripts' tee is one, does not keep the launcher waiting."""
     program = (
-        "import subprocess, sys; from pathlib import Path; from maskrcnn.distributed.job import Job, Plan\n"
+        "import subprocess, sys; from pathlib import Path; from maskrcnn.distributed.job import Job, JobSpec\n"
         "other = subprocess.Popen(['sleep', '60'])\n"
-        "print(Job(Plan(['x.py'], 2, 2, 0, '127.0.0.1', 1, Path(sys.argv[1]))).watch())\n"
+        "print(Job(JobSpec(['x.py'], 2, 2, 0, '127.0.0.1', 1, Path(sys.argv[1]))).watch())\n"
         "assert other.poll() is None; other.kill()"
     )
     command, environment = [sys.executable, "-c", program, tmp_path], {**os.environ, "PYTHONPATH": str(ROOT / "src")}
@@ -215,9 +215,9 @@ def test_a_log_folder_that_cannot_be_written(tmp_path):
 
 
 def test_what_msrun_refuses(tmp_path):
-    plan = Plan([str(WORKER), "well"], 1, 2, 0, "127.0.0.1", free_port(), tmp_path)  # more here than in all
+    spec = JobSpec([str(WORKER), "well"], 1, 2, 0, "127.0.0.1", free_port(), tmp_path)  # more here than in all
     with pytest.raises(DistributedError, match=r"msrun failed with exit code 1: ValueError: .* \(log: .*msrun\.log\)"):
-        Job(plan).run()
+        Job(spec).run()
 
 
 TABLE = """{"server_count": "2", "server_list": [
@@ -234,18 +234,18 @@ def devices(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("node", "expected"), [(0, (5, 4)), (1, (0, 1))])
-def test_plans_of_several_servers(devices, node, expected):
+def test_jobs_of_several_servers(devices, node, expected):
     """Ranks, devices and the address of the first server follow from the table."""
     table = devices / "hccl.json"
     table.write_text(TABLE.replace("SERVER_0", "198.51.100.1"))
     options = launch.parser().parse_args(
         ["--rank_table", str(table), "--node_rank", str(node), str(WORKER), "a", "--b"]
     )
-    plan = launch.make_plan(options)
-    assert (plan.world, plan.local, plan.node_rank, plan.first_rank) == (4, 2, node, 2 * node)
-    assert plan.devices == expected
-    assert (plan.master_addr, plan.master_port) == ("198.51.100.1", 18118)
-    assert plan.command == [str(WORKER), "a", "--b"]
+    spec = launch.job_spec(options)
+    assert (spec.world_size, spec.local_world_size, spec.node_rank, spec.first_rank) == (4, 2, node, 2 * node)
+    assert spec.devices == expected
+    assert (spec.master_addr, spec.master_port) == ("198.51.100.1", 18118)
+    assert spec.command == [str(WORKER), "a", "--b"]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_plans_of_several_servers(devices, node, expected):
 )
 def test_options_that_make_no_job(arguments, message):
     with pytest.raises(DistributedError, match=message):
-        launch.make_plan(launch.parser().parse_args(arguments))
+        launch.job_spec(launch.parser().parse_args(arguments))
 
 
 def test_servers_without_an_address_and_of_others(devices):
@@ -268,10 +268,10 @@ def test_servers_without_an_address_and_of_others(devices):
     table.write_text(TABLE.replace("SERVER_0", "first"))
     options = launch.parser().parse_args(["--rank_table", str(table), "--node_rank", "1", str(WORKER)])
     with pytest.raises(DistributedError, match="calls server 0 'first': give its address with --master_addr"):
-        launch.make_plan(options)
+        launch.job_spec(options)
     options.node_rank = None
     with pytest.raises(DistributedError, match="say which one it is with --node_rank"):
-        launch.make_plan(options)
+        launch.job_spec(options)
 
 
 def test_wrong_options_are_one_line():

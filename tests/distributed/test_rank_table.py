@@ -38,7 +38,7 @@ def write(path: Path, table: object) -> Path:
 def test_servers_and_devices_come_in_the_order_of_ranks(tmp_path):
     table = read_rank_table(write(tmp_path / "hccl.json", two_servers()))
     assert table.servers == (Server("198.51.100.1", (1, 0), 0), Server("198.51.100.2", (1, 0), 2))
-    assert table.world == 4
+    assert table.world_size == 4
     assert table.node_rank({"127.0.0.1", "198.51.100.2"}) == 1
     with pytest.raises(
         DistributedError, match=r"198\.51\.100\.1, 198\.51\.100\.2, but this host has 10\.0\.0\.9: .*--node_rank"

@@ -9,7 +9,7 @@ import sys
 import time
 
 from maskrcnn import cli
-from maskrcnn.distributed.ranks import Ranks, stop_with_launcher
+from maskrcnn.distributed.process_group import ProcessGroup, stop_with_launcher
 
 WHAT, *ARGUMENTS = sys.argv[1:]
 
@@ -20,7 +20,7 @@ def leave(number: int, frame: object) -> None:
 
 
 def lose_peers() -> None:
-    with Ranks(0, 2, timeout=60).time_limit("the weights of rank 0"):
+    with ProcessGroup(0, 2, timeout=60).time_limit("the weights of rank 0"):
         raise RuntimeError("connection reset")  # as MindSpore's operators do
 
 

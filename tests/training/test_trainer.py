@@ -23,7 +23,7 @@ from maskrcnn.training.logs import TrainLog
 from maskrcnn.training.optimizer import AdamW, LossScale, MomentumSGD
 from maskrcnn.training.schedule import LearningRate
 from maskrcnn.training.step import TrainStep
-from maskrcnn.training.trainer import Plan, Trainer
+from maskrcnn.training.trainer import Trainer, TrainingPlan
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,7 +55,7 @@ def make_trainer(
     checkpoints = CheckpointFolder(folder / "checkpoint", keep)
     checkpoints.prepare()
     identity = {"seed": seed, "steps_per_epoch": loader.steps_per_epoch, "batch_size": 2, "world": 1}
-    plan = Plan(**{"epochs": 3, "save_steps": 2, **plan})
+    plan = TrainingPlan(**{"epochs": 3, "save_steps": 2, **plan})
     return Trainer(
         step,
         loader,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskrcnn.config import Config, load_arguments, load_config
 from maskrcnn.data.sources.classes import ClassList, without_background
-from maskrcnn.distributed.ranks import Ranks, started_by_msrun
+from maskrcnn.distributed.process_group import ProcessGroup, started_by_msrun
 from maskrcnn.errors import CheckpointError, ConfigError, EvaluationError
 from maskrcnn.evaluation.evaluator import (
     check_checkpoint_classes,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def eval_main(argv: Sequence[str], defaults: Path) -> None:
     """Evaluate ``--checkpoint_path`` or ``--model`` on ``--coco_root``, or on ``--ann_file`` and ``--image_dir``."""
     cfg = load_config(argv, defaults=defaults, description="Evaluate a checkpoint or an exported model on COCO data.")
-    ranks = _join(cfg)
+    group = _join(cfg)
     exported = _exported_metadata(cfg)
     meta = {} if exported else _checkpoint_meta(cfg)
     cfg = cfg.replace(**exported.settings()) if exported else cfg
@@ -41,14 +41,14 @@ def eval_main(argv: Sequence[str], defaults: Path) -> None:
     classes = ClassList.from_categories(truth.categories, names, str(ann_file))
     if exported:
         model = _exported_model(cfg, exported)
-        result = evaluate_from_config(cfg, model, classes, truth, model.both_canvases, ranks)
+        result = evaluate_from_config(cfg, model, classes, truth, model.both_canvases, group)
     else:
         check_checkpoint_classes(meta.get("class_names"), classes, cfg.checkpoint_path)
-        result = evaluate_from_config(cfg, _detector(cfg, len(classes) + 1), classes, truth, ranks=ranks)
+        result = evaluate_from_config(cfg, _detector(cfg, len(classes) + 1), classes, truth, group=group)
     if result:
         print(result.report())
         print(f"Results, figures and pictures are in {cfg.eval_output}")
-    ranks.wait("rank 0 to judge the results")
+    group.barrier("rank 0 to judge the results")
 
 
 def predict_main(argv: Sequence[str], defaults: Path) -> None:
@@ -121,16 +121,16 @@ def classes_of_checkpoint(
     return names, None
 
 
-def _join(cfg: Config) -> Ranks:
+def _join(cfg: Config) -> ProcessGroup:
     """The processes that evaluate together; they must have the same weights to evaluate."""
     if not started_by_msrun():
-        return Ranks()
-    from maskrcnn.device import join_ranks  # imports MindSpore, which takes seconds
+        return ProcessGroup()
+    from maskrcnn.device import join_process_group  # imports MindSpore, which takes seconds
 
-    ranks = join_ranks(cfg)
+    group = join_process_group(cfg)
     path = Path(cfg.model or cfg.checkpoint_path)
-    ranks.check_same(path.read_bytes() if path.is_file() else b"", f"contents of {path}")
-    return ranks
+    group.check_same(path.read_bytes() if path.is_file() else b"", f"contents of {path}")
+    return group
 
 
 def _checkpoint_meta(cfg: Config) -> dict[str, Any]:

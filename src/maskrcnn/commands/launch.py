@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import psutil
 
-from maskrcnn.distributed.job import Ending, Job, Plan, check_port, writing_logs
+from maskrcnn.distributed.job import Ending, Job, JobSpec, check_port, writing_logs
 from maskrcnn.distributed.rank_table import is_address, read_rank_table
 from maskrcnn.errors import ConfigError, DistributedError
 
@@ -54,13 +54,13 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def make_plan(options: argparse.Namespace) -> Plan:
+def job_spec(options: argparse.Namespace) -> JobSpec:
     """Check the options and say what to start. Raises DistributedError."""
     if not options.script.is_file():
         raise DistributedError(f"there is no script {options.script}")
     table = read_rank_table(options.rank_table) if options.rank_table else None
     if table:
-        world, local = table.world, len(table.servers[0].devices)
+        world, local = table.world_size, len(table.servers[0].devices)
         nodes = len(table.servers)
         node_rank = table.node_rank(own_addresses()) if options.node_rank is None else options.node_rank
     else:
@@ -77,7 +77,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     address = options.master_addr or (table.servers[0].server_id if nodes > 1 else LOCAL)
     if not options.master_addr and not is_address(address):
         raise DistributedError(f"{table.path} calls server 0 '{address}': give its address with --master_addr")
-    return Plan(
+    return JobSpec(
         [str(options.script.resolve()), *options.arguments],
         world,
         local,
@@ -99,25 +99,25 @@ def own_addresses() -> set[str]:
     return {address.address.split("%")[0] for found in interfaces for address in found if address.family in families}
 
 
-def run(plan: Plan, max_restarts: int = 0) -> Ending:
+def run(spec: JobSpec, max_restarts: int = 0) -> Ending:
     """Run the job, again after a failure that may pass, up to ``max_restarts`` times."""
-    command = list(plan.command)
+    command = list(spec.command)
     for restart in range(max_restarts + 1):
-        if plan.node_rank == 0:
-            check_port(plan.master_addr, plan.master_port)
-        keep_logs(plan)
-        ending = run_once(dataclasses.replace(plan, command=command))
+        if spec.node_rank == 0:
+            check_port(spec.master_addr, spec.master_port)
+        keep_logs(spec)
+        ending = run_once(dataclasses.replace(spec, command=command))
         if not ending.may_restart or restart == max_restarts:
             break
         print(f"error: {ending.reason}", file=sys.stderr)
         print(f"restart {restart + 1} of {max_restarts}, from the last checkpoint", flush=True)
-        command = [*plan.command, *RESUME]
+        command = [*spec.command, *RESUME]
     return ending
 
 
-def run_once(plan: Plan) -> Ending:
+def run_once(spec: JobSpec) -> Ending:
     """Run the job; SIGINT and SIGTERM let its processes save and stop, a second one ends them at once."""
-    job = Job(plan)
+    job = Job(spec)
 
     def stop(number: int, frame: object) -> None:
         if job.stop_signal:
@@ -134,11 +134,11 @@ def run_once(plan: Plan) -> Ending:
             signal.signal(number, handler)
 
 
-def keep_logs(plan: Plan) -> None:
+def keep_logs(spec: JobSpec) -> None:
     """Put the logs of an earlier start aside, since msrun begins them anew."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    with writing_logs(plan):
-        for log in (plan.log(None), *(plan.log(plan.first_rank + k) for k in range(plan.local))):
+    with writing_logs(spec):
+        for log in (spec.log(None), *(spec.log(spec.first_rank + k) for k in range(spec.local_world_size))):
             if log.exists():
                 log.replace(log.with_name(f"{log.stem}.{stamp}.log"))
 
@@ -146,7 +146,7 @@ def keep_logs(plan: Plan) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The launcher from its command line to its exit code, that of the rank that failed first."""
     options = parser().parse_args(argv)
-    ending = run(make_plan(options), options.max_restarts)
+    ending = run(job_spec(options), options.max_restarts)
     if ending.reason:
         print(f"error: {ending.reason}", file=sys.stderr)
     return ending.code

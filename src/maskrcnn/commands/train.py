@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskrcnn.config import Config, load_config
-from maskrcnn.distributed.ranks import Ranks
+from maskrcnn.distributed.process_group import ProcessGroup
 
 
 def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> int:
@@ -17,28 +17,28 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> int
     cfg = load_config(argv, defaults=defaults, description="Train Mask R-CNN.")
     # MindSpore takes seconds to import: mistakes in the settings are reported before that.
     from maskrcnn.data.records.conversion import convert_from_config
-    from maskrcnn.device import join_ranks
+    from maskrcnn.device import join_process_group
     from maskrcnn.training.build import build_trainer, check_folders, checkpoint_folder
 
     if cfg.only_create_dataset:
         convert_from_config(cfg)
         return 0
-    ranks = join_ranks(cfg)
-    checkpoints = checkpoint_folder(cfg, ranks.rank)
-    check_folders(cfg, checkpoints, ranks.rank)  # before a conversion that may take long
-    code = build_trainer(cfg, convert_once(cfg, ranks), checkpoints, ranks).train()
-    ranks.wait("rank 0 to write its last checkpoint")  # a process that ends with a signal's code ends the others
+    group = join_process_group(cfg)
+    checkpoints = checkpoint_folder(cfg, group.rank)
+    check_folders(cfg, checkpoints, group.rank)  # before a conversion that may take long
+    code = build_trainer(cfg, convert_once(cfg, group), checkpoints, group).train()
+    group.barrier("rank 0 to write its last checkpoint")  # a process that ends with a signal's code ends the others
     return code
 
 
-def convert_once(cfg: Config, ranks: Ranks) -> Path:
+def convert_once(cfg: Config, group: ProcessGroup) -> Path:
     """The record of the training data, made if need be by rank 0, then by one process of each host that lacks it."""
     from maskrcnn.data.records.conversion import convert_from_config
 
-    if ranks.rank == 0:
+    if group.rank == 0:
         convert_from_config(cfg)
-    ranks.wait("rank 0 to convert the data")
-    if ranks.local_rank == 0:
+    group.barrier("rank 0 to convert the data")
+    if group.local_rank == 0:
         convert_from_config(cfg)
-    ranks.wait("the first rank of each host to convert the data")
+    group.barrier("the first rank of each host to convert the data")
     return convert_from_config(cfg)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from maskrcnn.distributed.ranks import DEVICES, EXIT_LOST, LAUNCHER, RANK, ROLE, SCHEDULER
+from maskrcnn.distributed.process_group import DEVICES, EXIT_LOST, LAUNCHER, RANK, ROLE, SCHEDULER
 from maskrcnn.errors import DistributedError, MaskRCNNError
 
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of a run that has saved and stopped on a signal
@@ -30,12 +30,12 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is started: ``local`` of ``world`` processes here, from rank ``node_rank * local`` on."""
+class JobSpec:
+    """What the launcher starts on this host: ``local_world_size`` of the job's ``world_size`` processes."""
 
     command: Sequence[str]  # a Python script and its arguments
-    world: int
-    local: int
+    world_size: int
+    local_world_size: int
     node_rank: int
     master_addr: str
     master_port: int
@@ -48,7 +48,7 @@ class Plan:
     @property
     def first_rank(self) -> int:
         """The lowest rank on this host."""
-        return self.node_rank * self.local
+        return self.node_rank * self.local_world_size
 
     def log(self, rank: int | None) -> Path:
         """Where msrun puts the output of a rank, or of the scheduler (None)."""
@@ -66,9 +66,9 @@ class Ending:
 
 @dataclass
 class Job:
-    """The processes of one start of a plan on this host."""
+    """The processes of one start of a job on this host."""
 
-    plan: Plan
+    spec: JobSpec
     ranks: dict[int, int | None] = field(default_factory=dict)  # of the processes that live, by id; None: the scheduler
     groups: set[int] = field(default_factory=set)  # of msrun and of each worker, with whatever these have started
     stop_signal: int = 0  # received by the launcher
@@ -85,30 +85,30 @@ class Job:
 
     def start(self) -> None:
         """Have msrun start the processes. Raises DistributedError."""
-        plan = self.plan
+        spec = self.spec
         options = {
-            "worker_num": plan.world,
-            "local_worker_num": plan.local,
-            "node_rank": plan.node_rank,
-            "master_addr": plan.master_addr,
-            "master_port": plan.master_port,
-            "log_dir": plan.log_dir,
-            "cluster_time_out": plan.start_timeout,
-            "bind_core": plan.bind_core,
+            "worker_num": spec.world_size,
+            "local_worker_num": spec.local_world_size,
+            "node_rank": spec.node_rank,
+            "master_addr": spec.master_addr,
+            "master_port": spec.master_port,
+            "log_dir": spec.log_dir,
+            "cluster_time_out": spec.start_timeout,
+            "bind_core": spec.bind_core,
             "join": False,
         }
-        if plan.rank_table:
-            options["rank_table_file"] = plan.rank_table
-        output = plan.log_dir / "msrun.log"
+        if spec.rank_table:
+            options["rank_table_file"] = spec.rank_table
+        output = spec.log_dir / "msrun.log"
         command = [sys.executable, "-m", "mindspore.parallel.cluster.run"]
         command += [f"--{key}={value}" for key, value in options.items()]
-        with writing_logs(plan):
-            plan.log_dir.mkdir(parents=True, exist_ok=True)
+        with writing_logs(spec):
+            spec.log_dir.mkdir(parents=True, exist_ok=True)
             output.write_bytes(b"")
         with open(output, "w", encoding="utf-8") as log:
             msrun = subprocess.Popen(
-                [*command, python_name(), *plan.command],
-                env=environment(plan),
+                [*command, python_name(), *spec.command],
+                env=environment(spec),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -138,7 +138,7 @@ class Job:
 
     def watch(self) -> Ending:
         """Wait for the processes; the first that ends badly decides, and the others get ``GRACE`` seconds."""
-        ending, deadline, workers = None, None, self.plan.local
+        ending, deadline, workers = None, None, self.spec.local_world_size
         told = stopped = 0
         while workers and (deadline is None or time.monotonic() < deadline):
             self.show_log()
@@ -164,10 +164,10 @@ class Job:
             elif code == EXIT_USER_ERROR and ending and ending.code == EXIT_LOST:
                 ending = self.judge(rank, code)  # what the first has lost its peers by
         self.show_log()
-        if ending and ending.code in STOPPED and stopped == self.plan.local:
+        if ending and ending.code in STOPPED and stopped == self.spec.local_world_size:
             ending = Ending(ending.code)
         if ending is None and workers:
-            ending = Ending(1, f"{workers} processes of the job are gone (logs: {self.plan.log_dir})", may_restart=True)
+            ending = Ending(1, f"{workers} processes of the job are gone (logs: {self.spec.log_dir})", may_restart=True)
         if ending is None:
             self.wait_for_scheduler()
         return ending or Ending(0)
@@ -176,7 +176,7 @@ class Job:
         """What the end of ``rank`` (None: the scheduler) with a return code other than 0 means for the job."""
         if self.stop_signal:
             return Ending(128 + self.stop_signal)
-        log = self.plan.log(rank)
+        log = self.spec.log(rank)
         who = "the scheduler" if rank is None else f"rank {rank}"
         if code < 0:
             cause = f"was killed by {signal.Signals(-code).name}"
@@ -226,7 +226,7 @@ class Job:
 
     def show_log(self) -> None:
         """Pass on what the first rank of this host has written since."""
-        with contextlib.suppress(FileNotFoundError), open(self.plan.log(self.plan.first_rank), "rb") as file:
+        with contextlib.suppress(FileNotFoundError), open(self.spec.log(self.spec.first_rank), "rb") as file:
             file.seek(self.shown)
             new = file.read()
             self.shown += len(new)
@@ -235,23 +235,23 @@ class Job:
 
 
 @contextlib.contextmanager
-def writing_logs(plan: Plan) -> Iterator[None]:
+def writing_logs(spec: JobSpec) -> Iterator[None]:
     """Raise DistributedError where something cannot be written into the folder of logs."""
     try:
         yield
     except OSError as error:
         raise DistributedError(
-            f"--log_dir {plan.log_dir} cannot be written ({error.strerror}): choose another folder"
+            f"--log_dir {spec.log_dir} cannot be written ({error.strerror}): choose another folder"
         ) from error
 
 
-def environment(plan: Plan) -> dict[str, str]:
+def environment(spec: JobSpec) -> dict[str, str]:
     """The environment of msrun: this Python first in PATH, since it calls Python by name, and the devices."""
     variables = {**os.environ, LAUNCHER: str(os.getpid())}
     variables["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     variables.setdefault("GLOG_v", "3")
-    if plan.devices:
-        variables[DEVICES] = ",".join(map(str, plan.devices))
+    if spec.devices:
+        variables[DEVICES] = ",".join(map(str, spec.devices))
     return variables
 
 

@@ -8,16 +8,16 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor
 
-from maskrcnn.distributed.ranks import Ranks
+from maskrcnn.distributed.process_group import ProcessGroup
 
 
-def share_parameters(parameters: Iterable[Parameter], ranks: Ranks) -> None:
+def share_parameters(parameters: Iterable[Parameter], group: ProcessGroup) -> None:
     """Give ``parameters`` the values that they have on rank 0, bit for bit; they have the same shapes on all ranks."""
-    if ranks.alone:
+    if group.alone:
         return
     parameters = list(parameters)
-    data = b"".join(p.asnumpy().tobytes() for p in parameters) if ranks.rank == 0 else b""
-    data = ranks.broadcast(data, "the weights of rank 0")
+    data = b"".join(p.asnumpy().tobytes() for p in parameters) if group.rank == 0 else b""
+    data = group.broadcast(data, "the weights of rank 0")
     start = 0
     for parameter in parameters:
         kind = np.dtype(ms.dtype_to_nptype(parameter.dtype))

@@ -31,7 +31,7 @@ class RankTable:
     servers: tuple[Server, ...]
 
     @property
-    def world(self) -> int:
+    def world_size(self) -> int:
         """Number of devices of all servers."""
         return sum(len(server.devices) for server in self.servers)
 

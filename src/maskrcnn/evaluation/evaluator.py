@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from maskrcnn.data.sources.classes import ClassList
-from maskrcnn.distributed.ranks import Ranks
+from maskrcnn.distributed.process_group import ProcessGroup
 from maskrcnn.errors import CheckpointError, EvaluationError
 from maskrcnn.evaluation.ground_truth import GroundTruth, load_ground_truth
 from maskrcnn.evaluation.metrics import COCO_METRIC, Metrics, MetricSettings, compute_metrics
@@ -101,17 +101,17 @@ def evaluate(
     pictures: int = 0,
     picture_score: float = 0.5,
     progress: bool = True,
-    ranks: Ranks | None = None,
+    group: ProcessGroup | None = None,
     metric: MetricSettings = COCO_METRIC,
 ) -> EvaluationResult | None:
     """Run ``detector`` over the images of a COCO-format data set and judge what it finds.
 
-    ``detector(image uint8 [N, H, W, 3], image_shape float32 [N, 2])`` returns Detections with labels in the
-    order of ``class_names``; an empty list takes the annotation file's categories by id. ``max_images`` 0
-    means all. With ``output_dir`` bbox.json, segm.json, metrics.json and ``pictures`` pictures are written there. The
-    objects of an image that cannot be read count as missed, and the image is reported; ``settings.strict`` stops
-    instead. Several ``ranks`` share the images, each with its own detector; the result is that of one, and given to
-    rank 0 only.
+    ``detector(image uint8 [N, H, W, 3], image_shape float32 [N, 2])`` returns Detections with labels in the order of
+    ``class_names``; an empty list takes the annotation file's categories by id. ``max_images`` 0 means all. With
+    ``output_dir`` bbox.json, segm.json, metrics.json and ``pictures`` pictures are written there. The objects of an
+    image that cannot be read count as missed, and the image is reported; ``settings.strict`` stops instead. The
+    processes of ``group`` share the images, each with its own detector; the result is that of one, and given to rank 0
+    only.
 
     Raises DataError and EvaluationError.
     """
@@ -119,13 +119,13 @@ def evaluate(
     classes = ClassList.from_categories(truth.categories, class_names, str(truth.path))
     images = truth.images[: max_images or None]
     sources = image_sources(images, Path(image_dir))
-    ranks = ranks or Ranks()
-    own = share_of(sources, ranks)
+    group = group or ProcessGroup()
+    own = share_of(sources, group)
     skipped: list[Skipped] = []
     speed = Speed()
     results = detect_files(detector, own, classes.category_ids, settings, skipped, speed)
-    progress_bar = tqdm(results, total=len(own), desc="evaluate", unit="image", disable=not progress or ranks.rank > 0)
-    merged = together(sources, progress_bar, skipped, speed, ranks)
+    progress_bar = tqdm(results, total=len(own), desc="evaluate", unit="image", disable=not progress or group.rank > 0)
+    merged = together(sources, progress_bar, skipped, speed, group)
     if merged is None:
         return None
     in_order, skipped, speed = merged
@@ -154,7 +154,7 @@ def evaluate_from_config(
     classes: ClassList,
     truth: GroundTruth | None = None,
     both_canvases: bool = True,
-    ranks: Ranks | None = None,
+    group: ProcessGroup | None = None,
 ) -> EvaluationResult | None:
     """``evaluate`` with the settings of a run, on the data that ``evaluation_files`` names.
 
@@ -172,7 +172,7 @@ def evaluate_from_config(
         output_dir=cfg.eval_output,
         pictures=cfg.eval_pictures,
         picture_score=cfg.picture_score_thr,
-        ranks=ranks,
+        group=group,
         metric=MetricSettings.from_config(cfg),
     )
 

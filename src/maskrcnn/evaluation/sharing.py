@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from maskrcnn.distributed.ranks import Ranks
+from maskrcnn.distributed.process_group import ProcessGroup
 from maskrcnn.errors import EvaluationError
 from maskrcnn.inference.images import ImageSource, Skipped
 from maskrcnn.inference.pipeline import ImageResult, Speed
 
 
-def share_of(sources: Sequence[ImageSource], ranks: Ranks) -> Sequence[ImageSource]:
+def share_of(sources: Sequence[ImageSource], group: ProcessGroup) -> Sequence[ImageSource]:
     """The images of this rank: every ``world``-th, so that a data set sorted by size is shared out evenly."""
-    return sources[ranks.rank :: ranks.world]
+    return sources[group.rank :: group.world_size]
 
 
 def together(
@@ -23,7 +23,7 @@ def together(
     results: Iterable[ImageResult],
     skipped: Sequence[Skipped],
     speed: Speed,
-    ranks: Ranks,
+    group: ProcessGroup,
 ) -> tuple[list[ImageResult], list[Skipped], Speed] | None:
     """All ranks' results in the order of ``sources``, on rank 0; None on the others.
 
@@ -34,7 +34,7 @@ def together(
     left_out = [(str(item.path), item.reason) for item in skipped]
     timing = {item.name: getattr(speed, item.name) for item in fields(speed) if item.name != "_canvases"}
     text = json.dumps([found, left_out, timing])
-    parts = ranks.gather(text.encode(), "the other ranks to evaluate their images")
+    parts = group.gather(text.encode(), "the other ranks to evaluate their images")
     if parts is None:
         return None
     of_image: dict[int, ImageResult] = {}

@@ -22,35 +22,35 @@ from maskrcnn.data.records.info import RecordInfo, read_info
 from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.device import set_device
 from maskrcnn.distributed.parameters import share_parameters
-from maskrcnn.distributed.ranks import Ranks
+from maskrcnn.distributed.process_group import ProcessGroup
 from maskrcnn.errors import CheckpointError, ConfigError, TrainingError
 from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.training.logs import TrainLog
 from maskrcnn.training.optimizer import AdamW, LossScale, MomentumSGD
 from maskrcnn.training.schedule import LearningRate
 from maskrcnn.training.step import TrainStep
-from maskrcnn.training.trainer import Plan, Trainer
+from maskrcnn.training.trainer import Trainer, TrainingPlan
 
 # Settings that may differ from those of a checkpoint without changing what is learnt.
 NOT_TRAINING = {"resume", "pre_trained", "max_steps", "save_checkpoint_path", "log_dir", "coco_root", "mindrecord_dir"}
 
 
 def build_trainer(
-    cfg: Config, record: Path, checkpoints: CheckpointFolder | None, ranks: Ranks | None = None
+    cfg: Config, record: Path, checkpoints: CheckpointFolder | None, group: ProcessGroup | None = None
 ) -> Trainer:
     """Everything that a run needs, with the weights it starts or continues from loaded.
 
-    ``record`` is the training data; ``ranks`` are the processes that train together, of which only rank 0 has
+    ``record`` is the training data; ``group`` are the processes that train together, of which only rank 0 has
     ``checkpoints``. Raises MaskRCNNError.
     """
     set_device(cfg.device_target, cfg.device_id)
-    ranks = ranks or Ranks()
+    group = group or ProcessGroup()
     ms.set_seed(cfg.seed)  # the initial weights; all other randomness is keyed by the loader
     info = read_info(record)
-    ranks.check_same(run_digest(cfg, info), "settings, class names or training data")
+    group.check_same(run_digest(cfg, info), "settings, class names or training data")
     classes = info.classes
-    loader = TrainLoader.from_config(cfg, record, ranks.rank, ranks.world)
-    network = mixed_precision(MaskRCNN.from_config(cfg, len(classes) + 1, ranks.world), cfg)
+    loader = TrainLoader.from_config(cfg, record, group.rank, group.world_size)
+    network = mixed_precision(MaskRCNN.from_config(cfg, len(classes) + 1, group.world_size), cfg)
     network.set_train()
     loss_scale = LossScale.from_setting(cfg.loss_scale)
     kind = AdamW if cfg.optimizer == "adamw" else MomentumSGD
@@ -61,28 +61,28 @@ def build_trainer(
         clip_grad_norm=cfg.clip_grad_norm,
         scaled=not loss_scale.fixed or loss_scale.value != 1.0,
         skip_overflow=not loss_scale.fixed,
-        ranks=ranks.world,
+        world_size=group.world_size,
     )
     trainer = Trainer(
         step,
         loader,
-        LearningRate.from_config(cfg, loader.steps_per_epoch, ranks.world),
+        LearningRate.from_config(cfg, loader.steps_per_epoch, group.world_size),
         plan_of(cfg, loader.steps_per_epoch),
         identity={
             "seed": cfg.seed,
             "steps_per_epoch": loader.steps_per_epoch,
             "batch_size": cfg.batch_size,
-            "world": ranks.world,
+            "world": group.world_size,
             "class_names": list(classes.names),
         },
-        log=lambda resumed_at: TrainLog(cfg.log_dir, ranks.rank, resumed_at),
+        log=lambda resumed_at: TrainLog(cfg.log_dir, group.rank, resumed_at),
         loss_scale=loss_scale,
         checkpoints=checkpoints,
-        evaluate=evaluation(cfg, classes, ranks) if cfg.eval_interval_epochs else None,
+        evaluate=evaluation(cfg, classes, group) if cfg.eval_interval_epochs else None,
         info={"config": cfg.to_dict(), "category_ids": list(classes.category_ids)},
-        ranks=ranks,
+        group=group,
     )
-    if ranks.rank == 0:
+    if group.rank == 0:
         start_weights(trainer, network, cfg, checkpoints)
         write_run_info(cfg)
     trainer.share_state()
@@ -132,10 +132,10 @@ def mixed_precision(network: MaskRCNN, cfg: Config) -> MaskRCNN:
     return network
 
 
-def plan_of(cfg: Config, steps_per_epoch: int) -> Plan:
+def plan_of(cfg: Config, steps_per_epoch: int) -> TrainingPlan:
     """Intervals in steps; at least one step lies between two checkpoints."""
     save_steps = cfg.save_checkpoint_steps or max(round(cfg.save_checkpoint_epochs * steps_per_epoch), 1)
-    return Plan(cfg.epoch_size, cfg.max_steps, save_steps, cfg.eval_interval_epochs, cfg.log_interval)
+    return TrainingPlan(cfg.epoch_size, cfg.max_steps, save_steps, cfg.eval_interval_epochs, cfg.log_interval)
 
 
 def checkpoint_folder(cfg: Config, rank: int = 0) -> CheckpointFolder | None:
@@ -175,7 +175,9 @@ def check_folders(cfg: Config, checkpoints: CheckpointFolder | None, rank: int =
             )
 
 
-def evaluation(cfg: Config, classes: ClassList, ranks: Ranks) -> Callable[[Path | None], dict[str, float] | None]:
+def evaluation(
+    cfg: Config, classes: ClassList, group: ProcessGroup
+) -> Callable[[Path | None], dict[str, float] | None]:
     """A function from a checkpoint to its figures on the evaluation data, which is read once; None off rank 0."""
     from maskrcnn.evaluation.evaluator import evaluate_from_config, evaluation_files
     from maskrcnn.evaluation.ground_truth import load_ground_truth
@@ -187,10 +189,10 @@ def evaluation(cfg: Config, classes: ClassList, ranks: Ranks) -> Callable[[Path 
     def evaluate(checkpoint: Path | None) -> dict[str, float] | None:
         if not detectors:
             detectors.append(Detector.from_config(cfg, len(classes) + 1))
-        if ranks.rank == 0:  # the others may lie on hosts that do not have the file
+        if group.rank == 0:  # the others may lie on hosts that do not have the file
             detectors[0].load(checkpoint)
-        share_parameters(detectors[0].network.get_parameters(), ranks)
-        result = evaluate_from_config(cfg, detectors[0], classes, truth, ranks=ranks)
+        share_parameters(detectors[0].network.get_parameters(), group)
+        result = evaluate_from_config(cfg, detectors[0], classes, truth, group=group)
         return result and result.summary()
 
     return evaluate

@@ -22,7 +22,7 @@ class TrainStep(nn.Cell):
         clip_grad_norm: float = 0.0,
         scaled: bool = False,
         skip_overflow: bool = False,
-        ranks: int = 1,
+        world_size: int = 1,
     ) -> None:
         """``network`` returns the five weighted losses for the arrays of a batch (``data/loader.py``).
 
@@ -30,7 +30,7 @@ class TrainStep(nn.Cell):
             off.
         :param scaled: multiply the loss by the step's ``scale`` and divide the gradients by it.
         :param skip_overflow: leave the weights as they are when a gradient is not finite.
-        :param ranks: processes that train together, whose gradients are averaged before all else.
+        :param world_size: processes that train together, whose gradients are averaged before all else.
         """
         super().__init__(auto_prefix=False)
         self.network = network
@@ -38,7 +38,7 @@ class TrainStep(nn.Cell):
         self.clip_grad_norm = clip_grad_norm
         self.scaled = scaled
         self.skip_overflow = skip_overflow
-        self.ranks = RankMeans(optimizer.parameters, ranks) if ranks > 1 else None
+        self.all_reduce = AllReduceMean(optimizer.parameters, world_size) if world_size > 1 else None
         self.backward = ops.value_and_grad(self.forward, None, optimizer.parameters, has_aux=True)
 
     def forward(self, scale: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,8 +58,8 @@ class TrainStep(nn.Cell):
         Both are those of all ranks together.
         """
         (_, losses), gradients = self.backward(scale, *batch)
-        if self.ranks is not None:
-            gradients, losses = self.ranks(gradients, losses)
+        if self.all_reduce is not None:
+            gradients, losses = self.all_reduce(gradients, losses)
         if self.scaled:
             gradients = scaled_by(gradients, 1.0 / scale)
         norm = global_norm(gradients)
@@ -70,17 +70,17 @@ class TrainStep(nn.Cell):
         return ops.depend(losses, updated), norm
 
 
-class RankMeans(nn.Cell):
+class AllReduceMean(nn.Cell):
     """Means over all ranks inside the step's graph, and the one thing that ranks must agree on: when to stop.
 
     A signal reaches the processes of a job between different steps; one that went on alone would wait for ever. So each
     step also counts the ranks that want to stop, and all see the same count after the same step.
     """
 
-    def __init__(self, parameters: tuple[Parameter, ...], ranks: int) -> None:
+    def __init__(self, parameters: tuple[Parameter, ...], world_size: int) -> None:
         super().__init__(auto_prefix=False)
-        self.ranks = ranks
-        self.mean_gradients = nn.DistributedGradReducer(parameters, mean=True, degree=ranks)
+        self.world_size = world_size
+        self.mean_gradients = nn.DistributedGradReducer(parameters, mean=True, degree=world_size)
         self.sum = ops.AllReduce()
         self.stop_wanted = Parameter(Tensor([0.0], ms.float32), name="stop_wanted", requires_grad=False)
         self.stop_count = Parameter(Tensor([0.0], ms.float32), name="stop_count", requires_grad=False)
@@ -89,7 +89,7 @@ class RankMeans(nn.Cell):
         """The means of the gradients and of the losses."""
         totals = self.sum(ops.concat((losses, self.stop_wanted)))
         counted = ops.assign(self.stop_count, totals[-1:])
-        return self.mean_gradients(gradients), ops.depend(totals[:-1] / self.ranks, counted)
+        return self.mean_gradients(gradients), ops.depend(totals[:-1] / self.world_size, counted)
 
     def want_stop(self) -> None:
         """Have all ranks stop after the next step."""

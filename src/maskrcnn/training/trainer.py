@@ -21,7 +21,7 @@ from maskrcnn.checkpoint.format import MOMENT_PREFIXES, load_training_state
 from maskrcnn.checkpoint.saver import Saver
 from maskrcnn.checkpoint.weights import assign
 from maskrcnn.distributed.parameters import share_parameters
-from maskrcnn.distributed.ranks import Ranks
+from maskrcnn.distributed.process_group import ProcessGroup
 from maskrcnn.errors import CheckpointError, TrainingError
 from maskrcnn.models.mask_rcnn import LOSS_NAMES
 from maskrcnn.training.logs import Progress, TrainLog, duration, named_losses, timed
@@ -35,7 +35,7 @@ IDENTITY = ("seed", "class_names")
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How long to train, and what to do how often (0: never)."""
 
     epochs: int
@@ -58,7 +58,7 @@ class Trainer:
         step: TrainStep,
         loader: Any,
         learning_rate: LearningRate,
-        plan: Plan,
+        plan: TrainingPlan,
         *,
         identity: dict,
         log: Callable[[tuple[int, int, int] | None], TrainLog],
@@ -66,7 +66,7 @@ class Trainer:
         checkpoints: CheckpointFolder | None = None,
         evaluate: Callable[[Path], dict[str, float]] | None = None,
         info: dict | None = None,
-        ranks: Ranks | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:
         """``loader`` is a ``TrainLoader``; ``step`` trains in place.
 
@@ -76,14 +76,14 @@ class Trainer:
         :param evaluate: takes a checkpoint's path and returns figures, ``segm_ap`` and ``bbox_ap`` among them. All
             ranks call it; it returns None on those but rank 0.
         :param info: what else checkpoints shall hold (configuration, category ids).
-        :param ranks: the processes that train together; only rank 0 has ``checkpoints``.
+        :param group: the processes that train together; only rank 0 has ``checkpoints``.
         """
         self.step, self.loader, self.learning_rate, self.plan = step, loader, learning_rate, plan
         self.identity, self.info = identity, info or {}
         self.open_log, self.checkpoints, self.evaluate = log, checkpoints, evaluate
         self.saver = Saver(checkpoints, self.state, self.meta, plan.save_steps)
         self.loss_scale = loss_scale or LossScale()
-        self.ranks = ranks or Ranks()
+        self.group = group or ProcessGroup()
         self.progress = Progress()
         self.steps_per_epoch = loader.steps_per_epoch
         self.last_step = plan.epochs * self.steps_per_epoch
@@ -127,7 +127,7 @@ class Trainer:
                 self.progress.add(batch.image.shape, waited, time.perf_counter() - began)
                 _, step = self.position()
                 if step % self.plan.log_steps == 0 or step == self.steps_per_epoch or self.finished:
-                    images = len(batch.image_id) * self.ranks.world
+                    images = len(batch.image_id) * self.group.world_size
                     self.report(log, np.mean(since_line, 0), norm, rate, images)
                     since_line = []
                 self.saver.after_step(self.global_step)
@@ -139,13 +139,13 @@ class Trainer:
 
     def agree_to_stop(self, stop: StopSignals) -> None:
         """Set ``stopping`` after a signal: at once, or with several ranks after the step in which all learn of it."""
-        if self.ranks.alone:
+        if self.group.alone:
             self.stopping = stop.received is not None
-        elif self.step.ranks.stopping():
+        elif self.step.all_reduce.stopping():
             self.stopping = True
             stop.received = stop.received or signal.SIGTERM
         elif stop.received:
-            self.step.ranks.want_stop()
+            self.step.all_reduce.want_stop()
 
     def train_step(self, batch: Any) -> tuple[np.ndarray, float, float]:
         """One update; returns the losses (float32 [5]), the norm of the gradients and the learning rate."""
@@ -156,7 +156,7 @@ class Trainer:
         self.global_step += 1
         if not np.isfinite(losses).all() or (self.loss_scale.fixed and not np.isfinite(norm)):
             ids = json.dumps(batch.image_id.tolist()).encode()
-            everyone = self.ranks.gather_all(ids, "the image ids of a bad step")
+            everyone = self.group.all_gather(ids, "the image ids of a bad step")
             self.saver.sound = False
             self.saver.settle()
             raise TrainingError(self.not_finite(losses, norm, [i for part in everyone for i in json.loads(part)]))
@@ -221,7 +221,7 @@ class Trainer:
         if not self.resumed_at or not self.evaluation_due:
             return False
         missing = b"" if log.resumed_at_evaluation else b"missing"
-        return bool(self.ranks.broadcast(missing, "rank 0 to open its log"))
+        return bool(self.group.broadcast(missing, "rank 0 to open its log"))
 
     @property
     def finished(self) -> bool:
@@ -291,12 +291,12 @@ class Trainer:
 
     def share_state(self) -> None:
         """Give all ranks the weights, moments and position of rank 0, which alone has loaded them."""
-        if self.ranks.alone:
+        if self.group.alone:
             return
         keys = ("global_step", "resumed_at")
         meta = {"loss_scale": self.loss_scale.state(), **{key: getattr(self, key) for key in keys}}
-        meta = json.loads(self.ranks.broadcast(json.dumps(meta).encode(), "rank 0 to load its checkpoint"))
-        share_parameters(self.parameters(), self.ranks)
+        meta = json.loads(self.group.broadcast(json.dumps(meta).encode(), "rank 0 to load its checkpoint"))
+        share_parameters(self.parameters(), self.group)
         self.loss_scale.restore(meta["loss_scale"])
         self.global_step = meta["global_step"]
         self.resumed_at = meta["resumed_at"]

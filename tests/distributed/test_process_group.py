@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from maskrcnn.distributed.ranks import EXIT_LOST, Ranks, local_device, set_time_limits
+from maskrcnn.distributed.process_group import EXIT_LOST, ProcessGroup, local_device, set_time_limits
 from maskrcnn.errors import DistributedError, PeersLost
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_alone_everything_is_the_own():
-    ranks = Ranks.join(timeout=1)
-    assert (ranks.rank, ranks.world, ranks.local_rank, ranks.alone) == (0, 1, 0, True)
-    assert ranks.gather(b"a", "nothing") == ranks.gather_all(b"a", "nothing") == [b"a"]
-    assert ranks.broadcast(b"b", "nothing") == b"b"
-    ranks.check_same(b"c", "nothing")
-    ranks.wait("nothing")
+    group = ProcessGroup.join(timeout=1)
+    assert (group.rank, group.world_size, group.local_rank, group.alone) == (0, 1, 0, True)
+    assert group.gather(b"a", "nothing") == group.all_gather(b"a", "nothing") == [b"a"]
+    assert group.broadcast(b"b", "nothing") == b"b"
+    group.check_same(b"c", "nothing")
+    group.barrier("nothing")
 
 
 def test_devices(monkeypatch):
@@ -60,8 +60,8 @@ def test_the_users_time_limits_stay(monkeypatch):
 
 def test_waiting_ends_with_one_line():
     program = (
-        "import time; from maskrcnn.distributed.ranks import Ranks\n"
-        "with Ranks(1, 2, timeout=0.2).time_limit('rank 0 to convert the data'): time.sleep(30)"
+        "import time; from maskrcnn.distributed.process_group import ProcessGroup\n"
+        "with ProcessGroup(1, 2, timeout=0.2).time_limit('rank 0 to convert the data'): time.sleep(30)"
     )
     command, environment = [sys.executable, "-c", program], {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
@@ -71,16 +71,16 @@ def test_waiting_ends_with_one_line():
 
 
 def test_lost_peers_are_one_line():
-    ranks = Ranks(1, 2, timeout=60)
+    group = ProcessGroup(1, 2, timeout=60)
     message = r"rank 1 lost its peers while waiting for x: .*\(\[y\] failed\.\)"
-    with pytest.raises(PeersLost, match=message) as caught, ranks.time_limit("x"):
+    with pytest.raises(PeersLost, match=message) as caught, group.time_limit("x"):
         raise RuntimeError("\n[y] failed.\n- C++ stack")
     assert "\n" not in str(caught.value)
 
 
 def test_differences_between_ranks_are_named():
-    class Other(Ranks):
-        def gather_all(self, data, reason, keep=True):
+    class Other(ProcessGroup):
+        def all_gather(self, data, reason, keep=True):
             digest = data.decode().split()[1]
             return [f"first {digest}".encode(), b"second 00"]
 

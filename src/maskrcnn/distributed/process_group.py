@@ -50,19 +50,19 @@ def local_device(default: int) -> int:
     return int(devices.split(",")[local_rank]) if devices else local_rank
 
 
-class Ranks:
+class ProcessGroup:
     """Rank 0 of 1, unless msrun started this process.
 
     Every method is to be called by all ranks, in the same order. All waiting ends after ``timeout`` seconds with one
     line that says what was waited for, and exit code 3: a process that waits for its peers cannot be interrupted.
     """
 
-    def __init__(self, rank: int = 0, world: int = 1, timeout: float = 0.0) -> None:
-        self.rank, self.world, self.timeout = rank, world, timeout
+    def __init__(self, rank: int = 0, world_size: int = 1, timeout: float = 0.0) -> None:
+        self.rank, self.world_size, self.timeout = rank, world_size, timeout
         self.local_rank = 0  # among the ranks of this host
 
     @classmethod
-    def join(cls, timeout: float) -> Ranks:
+    def join(cls, timeout: float) -> ProcessGroup:
         """Meet the other processes of the job; the device has been set. The scheduler never returns from here.
 
         Raises PeersLost where msrun's other processes cannot be reached.
@@ -77,31 +77,31 @@ class Ranks:
             communication.init()
             if is_scheduler():
                 sys.exit(0)  # init has returned: the job is over
-            ranks = cls(communication.get_rank(), communication.get_group_size(), timeout)
+            group = cls(communication.get_rank(), communication.get_group_size(), timeout)
         except (RuntimeError, ValueError) as error:
             if is_scheduler():  # whose ordinary end would take half a minute more
                 print(f"error: the job lost processes: {first_line(error)}", file=sys.stderr, flush=True)
                 os._exit(EXIT_LOST)
             raise PeersLost(f"the processes of the job did not come together: {first_line(error)}") from error
-        hosts = ranks.gather_all(socket.gethostname().encode(), "the host names")
-        ranks.local_rank = hosts[: ranks.rank].count(hosts[ranks.rank])
-        return ranks
+        hosts = group.all_gather(socket.gethostname().encode(), "the host names")
+        group.local_rank = hosts[: group.rank].count(hosts[group.rank])
+        return group
 
     @property
     def alone(self) -> bool:
         """True if there is only this process."""
-        return self.world == 1
+        return self.world_size == 1
 
-    def wait(self, reason: str) -> None:
+    def barrier(self, reason: str) -> None:
         """Return when all ranks have come here; ``reason`` completes "waiting for"."""
-        self.gather_all(b"", reason)
+        self.all_gather(b"", reason)
 
     def gather(self, data: bytes, reason: str) -> list[bytes] | None:
         """The ``data`` of every rank, in their order, on rank 0; None on the others, which keep nothing."""
-        gathered = self.gather_all(data, reason, keep=self.rank == 0)
+        gathered = self.all_gather(data, reason, keep=self.rank == 0)
         return gathered if self.rank == 0 else None
 
-    def gather_all(self, data: bytes, reason: str, keep: bool = True) -> list[bytes]:
+    def all_gather(self, data: bytes, reason: str, keep: bool = True) -> list[bytes]:
         """The ``data`` of every rank, in their order, on all ranks; nothing without ``keep``."""
         if self.alone:
             return [data]
@@ -113,10 +113,10 @@ class Ranks:
             words = -(-int(lengths.max()) // 4)
             own = np.zeros(words * 4, np.uint8)
             own[: len(data)] = np.frombuffer(data, np.uint8)
-            parts: list[list[bytes]] = [[] for _ in range(self.world)]
+            parts: list[list[bytes]] = [[] for _ in range(self.world_size)]
             for first in range(0, words, CHUNK):
                 chunk = own.view(np.int32)[first : first + CHUNK]
-                everyone = collect(Tensor(chunk)).asnumpy().reshape(self.world, -1)
+                everyone = collect(Tensor(chunk)).asnumpy().reshape(self.world_size, -1)
                 if keep:
                     for part, row in zip(parts, everyone):
                         part.append(row.tobytes())
@@ -143,7 +143,7 @@ class Ranks:
     def check_same(self, data: bytes, what: str) -> None:
         """Raise DistributedError unless ``data`` is the same on all ranks; ``what`` names it."""
         here = f"{socket.gethostname()} {hashlib.sha256(data).hexdigest()}"
-        everyone = [line.decode().split() for line in self.gather_all(here.encode(), f"{what} of the other ranks")]
+        everyone = [line.decode().split() for line in self.all_gather(here.encode(), f"{what} of the other ranks")]
         for rank, (host, digest) in enumerate(everyone):
             if digest != everyone[0][1]:
                 raise DistributedError(

@@ -8,7 +8,12 @@ class MaskRCNNError(Exception):
 
 
 class ConfigError(MaskRCNNError):
-    """A configuration key, value or combination that cannot work."""
+    """Configuration keys, values or combinations that cannot work: one line for each of them."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = lines
+        text = lines[0] if len(lines) == 1 else "\n  ".join((f"{len(lines)} problems:", *lines))
+        super().__init__(text)
 
 
 class DataError(MaskRCNNError):

@@ -124,7 +124,7 @@ def mixed_precision(network: MaskRCNN, cfg: Config) -> MaskRCNN:
     """
     if cfg.mixed_precision == "O0":
         return network
-    if cfg.device_target == "CPU":
+    if ms.get_context("device_target") == "CPU":
         print(f"mixed_precision {cfg.mixed_precision} is emulated, and slower than O0, on a CPU", flush=True)
     for name in ("backbone", "fpn"):
         part = ms.amp.auto_mixed_precision(getattr(network, name), cfg.mixed_precision)

@@ -16,7 +16,7 @@ from maskrcnn.config.problems import Problems
 from maskrcnn.config.retired import OBSOLETE_KEYS, check_derived, translate_retired
 
 PARTS = ("backbone", "fpn", "rpn", "box_head", "mask_head")  # of the network, as its parameters are called
-ROLES = ("network", "inference", "training", "run")
+ROLES = ("network", "arithmetic", "inference", "training", "data", "run")
 
 
 def _metadata(meaning: str, role: str, **limits: Any) -> dict[str, Any]:
@@ -26,16 +26,22 @@ def _metadata(meaning: str, role: str, **limits: Any) -> dict[str, Any]:
 def _key(default: Any, meaning: str, role: str = "run", **limits: Any) -> Any:
     """Returns a configuration key: its default, its meaning, what it belongs to, and the ``Limits`` of its value.
 
-    The role says what becomes of the key with a checkpoint. Those of the "network" are fixed by the weights. Those of
-    "inference" come from the checkpoint unless they are given. Those of "training" do so when a run is resumed. Those
-    of a "run" (devices, folders, what to print) never do.
+    The role says what becomes of a key that the user does not give where there is a checkpoint that holds it:
+
+    - "network": which weights there are; taken from the checkpoint, and must not be given otherwise.
+    - "arithmetic": what the weights were trained for, such as the pixels' mean; taken from the checkpoint.
+    - "inference": sizes and thresholds; taken from the checkpoint, but for training that starts from its weights.
+    - "training" and "data": taken from the checkpoint by a run that continues it.
+    - "run": devices, folders and reports; never taken.
     """
     return field(default=default, metadata=_metadata(meaning, role, **limits))
 
 
 _network = partial(_key, role="network")
+_arithmetic = partial(_key, role="arithmetic")
 _inference = partial(_key, role="inference")
 _training = partial(_key, role="training")
+_data = partial(_key, role="data")
 
 
 class Given(NamedTuple):
@@ -68,9 +74,9 @@ class Config:
     multi_scale: tuple[float, ...] = _training(
         (1.0,), "sizes as fractions of the input, one drawn per image", above=0, most=1
     )
-    pixel_mean: tuple[float, ...] = _inference((123.675, 116.28, 103.53), "subtracted from R, G, B", length=3)
-    pixel_std: tuple[float, ...] = _inference((58.395, 57.12, 57.375), "divides R, G, B", above=0, length=3)
-    padding_counts: bool = _inference(
+    pixel_mean: tuple[float, ...] = _arithmetic((123.675, 116.28, 103.53), "subtracted from R, G, B", length=3)
+    pixel_std: tuple[float, ...] = _arithmetic((58.395, 57.12, 57.375), "divides R, G, B", above=0, length=3)
+    padding_counts: bool = _arithmetic(
         False, "padding is black pixels of the image, where boxes may lie (MindSpore's zoo)"
     )
     max_instance_count: int = _training(128, "most objects of an image used in training", least=1)
@@ -85,8 +91,8 @@ class Config:
     # Anchors
     anchor_scales: tuple[float, ...] = _network((8.0,), "anchor size in strides of its level", above=0)
     anchor_ratios: tuple[float, ...] = _network((0.5, 1.0, 2.0), "anchor height / width", above=0)
-    anchor_rounding: bool = _inference(False, "round anchor corners to whole pixels, as torchvision does")
-    inclusive_boxes: bool = _network(
+    anchor_rounding: bool = _arithmetic(False, "round anchor corners to whole pixels, as torchvision does")
+    inclusive_boxes: bool = _arithmetic(
         False, "boxes end with their last pixel: width = x2 - x1 + 1, as in MindSpore's model zoo"
     )
     # Backbone and feature pyramid
@@ -100,12 +106,12 @@ class Config:
     freeze_at: int = _training(
         2, "stages not trained: 0 = none, 1 = stem, 2 = stem and first stage, ... 5 = all", least=0, most=5
     )
-    stride_in_1x1: bool = _network(False, "stride in the first 1x1 of a bottleneck (Caffe weights), not in its 3x3")
-    max_pool_pads_end: bool = _network(
+    stride_in_1x1: bool = _arithmetic(False, "stride in the first 1x1 of a bottleneck (Caffe weights), not in its 3x3")
+    max_pool_pads_end: bool = _arithmetic(
         False, "pad the stem's max pooling on the right and below only, as in MindSpore's model zoo"
     )
     fpn_out_channels: int = _network(256, "channels of P2 to P6", least=1)
-    fpn_upsampling: str = _inference(
+    fpn_upsampling: str = _arithmetic(
         "nearest", "between its levels; bilinear as in MindSpore's model zoo", choices=("nearest", "bilinear")
     )
     # Region proposal network
@@ -113,8 +119,8 @@ class Config:
     rpn_loss_cls_weight: float = _training(1.0, "weight of the objectness loss", least=0)
     rpn_loss_reg_weight: float = _training(1.0, "weight of the anchor box loss", least=0)
     rpn_smooth_l1_beta: float = _training(1 / 9, "where smooth L1 turns from square to straight; 0 = L1", least=0)
-    rpn_target_means: tuple[float, ...] = _network((0.0,) * 4, "subtracted from encoded anchor boxes", length=4)
-    rpn_target_stds: tuple[float, ...] = _network((1.0,) * 4, "divides encoded anchor boxes", above=0, length=4)
+    rpn_target_means: tuple[float, ...] = _arithmetic((0.0,) * 4, "subtracted from encoded anchor boxes", length=4)
+    rpn_target_stds: tuple[float, ...] = _arithmetic((1.0,) * 4, "divides encoded anchor boxes", above=0, length=4)
     neg_iou_thr: float = _training(0.3, "anchors below this overlap with every object are negative", least=0, most=1)
     pos_iou_thr: float = _training(0.7, "anchors from this overlap on are positive", least=0, most=1)
     min_pos_iou: float = _training(0.3, "an object's best anchors are positive from this overlap on", least=0, most=1)
@@ -140,8 +146,8 @@ class Config:
         default_factory=ROI_LAYER.copy,
         metadata=_metadata("cells for boxes, for masks; samples along a cell, 0 = adaptive", "network", least=0),
     )
-    roi_align_finest_scale: int = _inference(56, "boxes of a side below twice this use P2", least=1)
-    roi_aligned: bool = _inference(True, "half-pixel correct sampling; false is the older RoIAlign")
+    roi_align_finest_scale: int = _arithmetic(56, "boxes of a side below twice this use P2", least=1)
+    roi_aligned: bool = _arithmetic(True, "half-pixel correct sampling; false is the older RoIAlign")
     # Sampling for the heads
     neg_iou_thr_stage2: float = _training(0.5, "proposals below this overlap are background", least=0, most=1)
     pos_iou_thr_stage2: float = _training(0.5, "proposals from this overlap on are objects", least=0, most=1)
@@ -157,8 +163,8 @@ class Config:
     rcnn_loss_reg_weight: float = _training(1.0, "weight of the box loss", least=0)
     rcnn_loss_mask_fb_weight: float = _training(1.0, "weight of the mask loss", least=0)
     rcnn_smooth_l1_beta: float = _training(1.0, "where smooth L1 turns from square to straight; 0 = L1", least=0)
-    rcnn_target_means: tuple[float, ...] = _network((0.0,) * 4, "subtracted from encoded boxes", length=4)
-    rcnn_target_stds: tuple[float, ...] = _network((0.1, 0.1, 0.2, 0.2), "divides encoded boxes", above=0, length=4)
+    rcnn_target_means: tuple[float, ...] = _arithmetic((0.0,) * 4, "subtracted from encoded boxes", length=4)
+    rcnn_target_stds: tuple[float, ...] = _arithmetic((0.1, 0.1, 0.2, 0.2), "divides encoded boxes", above=0, length=4)
     # Detections
     test_score_thr: float = _inference(0.05, "lowest score of a detection", least=0, most=1)
     test_iou_thr: float = _inference(0.5, "overlap from which NMS drops a detection of the same class", least=0, most=1)
@@ -214,19 +220,19 @@ class Config:
     log_interval: int = _training(1, "steps between log lines", least=1)
     eval_interval_epochs: int = _training(0, "epochs between evaluations while training; 0 = off", least=0)
     # Data
-    dataset: str = _training("coco", "coco, or other for the TXT format", choices=("coco", "other"))
-    coco_root: str = _training("", "folder of a COCO-format data set")
-    mindrecord_dir: str = _training("", "folder of the converted training data")
-    train_data_type: str = _training("train2017", "name of the training split and of its image folder")
-    val_data_type: str = _training("val2017", "name of the evaluation split and of its image folder")
-    instance_set: str = _training("annotations/instances_{}.json", "annotation file in coco_root; {} is the split")
-    image_dir: str = _training("", "folder of the images of anno_path (dataset other), or of those in ann_file")
-    anno_path: str = _training("", "TXT annotation file (dataset other)")
+    dataset: str = _data("coco", "coco, or other for the TXT format", choices=("coco", "other"))
+    coco_root: str = _data("", "folder of a COCO-format data set")
+    mindrecord_dir: str = _data("", "folder of the converted training data")
+    train_data_type: str = _data("train2017", "name of the training split and of its image folder")
+    val_data_type: str = _data("val2017", "name of the evaluation split and of its image folder")
+    instance_set: str = _data("annotations/instances_{}.json", "annotation file in coco_root; {} is the split")
+    image_dir: str = _data("", "folder of the images of anno_path (dataset other), or of those in ann_file")
+    anno_path: str = _data("", "TXT annotation file (dataset other)")
     coco_classes: tuple[str, ...] = _network(
         COCO_CLASSES, "class names, background first; [] = from the annotation file", may_be_empty=True
     )
     only_create_dataset: bool = _key(False, "stop after converting the data")
-    strict: bool = _training(False, "stop at the first bad image or annotation instead of skipping and counting it")
+    strict: bool = _data(False, "stop at the first bad image or annotation instead of skipping and counting it")
     num_parallel_workers: int = _key(2, "threads that prepare data", least=1)
     # Evaluation and prediction
     checkpoint_path: str = _key("", "checkpoint to evaluate or predict with")

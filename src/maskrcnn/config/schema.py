@@ -231,6 +231,13 @@ class Config:
     coco_classes: tuple[str, ...] = _network(
         COCO_CLASSES, "class names, background first; [] = from the annotation file", may_be_empty=True
     )
+    keep_empty: bool = _key(False, "train on images without objects, too, as background")
+    exif: str = _key(
+        "apply",
+        "apply = images as EXIF lets viewers show them, ignore = as stored; where listed sizes tell, they decide",
+        choices=("apply", "ignore"),
+    )
+    train_images: int = _key(0, "train on the first so many images only; 0 = all", least=0)
     only_create_dataset: bool = _key(False, "stop after converting the data")
     strict: bool = _data(False, "stop at the first bad image or annotation instead of skipping and counting it")
     num_parallel_workers: int = _key(2, "threads that prepare data", least=1)

@@ -12,20 +12,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from maskrcnn.data.batches.transforms import canvas_for, decode_image, fit_size, resize_image
+from maskrcnn.data.batches.transforms import canvas_for, decode_shown, fit_size, resize_image
 from maskrcnn.errors import DataError
 
 
 class ImageSource(NamedTuple):
     """An image file. ``size`` is the (height, width) that the annotations claim, None without a claim.
 
-    ``apply_exif`` turns it as its EXIF orientation says; annotations refer to the pixels as stored.
+    ``apply_exif`` rotates and mirrors it as its EXIF orientation says, unless ``size`` tells that annotations were made
+    on the pixels as stored.
     """
 
     image_id: int
     path: Path
     size: tuple[int, int] | None = None
-    apply_exif: bool = False
+    apply_exif: bool = True
 
 
 class LoadedImage(NamedTuple):
@@ -76,7 +77,7 @@ def read_image(source: ImageSource) -> np.ndarray:
     """Decode an image file to uint8 RGB [h, w, 3]. Raises DataError, also for a wrong size."""
     data = read_file(source.path)
     try:
-        rgb = decode_image(data, source.apply_exif)
+        rgb = decode_shown(data, source.size or (None, None), source.apply_exif)
     except DataError as error:
         raise DataError(f"{source.path}: {error}") from error
     if source.size is not None and rgb.shape[:2] != tuple(source.size):

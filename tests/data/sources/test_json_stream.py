@@ -58,6 +58,10 @@ def test_a_cut_file_is_refused(tmp_path, cut):
         (b'{"images": [1 2]}', "expected ','"),
         (b'{"images" [1]}', "expected ':'"),
         (b'{"images": ["\xff\xfe"]}', "not UTF-8"),
+        ('{"images": []}'.encode("utf-16"), "is UTF-16 text: save it as UTF-8"),
+        (b'{"images": [' + b"[" * 100_000 + b"]" * 100_000 + b"]}", "nested too deeply"),
+        (b'{"info": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}", "nested too deeply"),
+        (b'{"images": ' + b"[" * 100_000, "nested too deeply"),
     ],
 )
 def test_damage_is_named(tmp_path, data, message):

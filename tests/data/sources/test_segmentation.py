@@ -54,6 +54,21 @@ def test_polygons_are_united_and_short_ones_left_out():
     np.testing.assert_array_equal(found, expected)
 
 
+def test_points_as_pairs_are_polygons():
+    flat = [8.0, 8.0, 30.0, 8.0, 30.0, 20.0, 8.0, 20.0]
+    pairs = [[8.0, 8.0], [30.0, 8.0], [30.0, 20.0], [8.0, 20.0]]
+    other = [2, 3, 12, 3, 12, 13, 2, 13]
+    assert encode_segmentation(pairs, HEIGHT, WIDTH) == encode_segmentation([flat], HEIGHT, WIDTH)
+    assert encode_segmentation([pairs, other], HEIGHT, WIDTH) == encode_segmentation([flat, other], HEIGHT, WIDTH)
+
+
+def test_the_size_of_an_rle_may_be_written_as_text_or_float():
+    counts = [10, 20, ALL - 30]
+    expected = encode_segmentation({"size": [HEIGHT, WIDTH], "counts": counts}, HEIGHT, WIDTH)
+    for size in ([str(HEIGHT), str(WIDTH)], [float(HEIGHT), float(WIDTH)]):
+        assert encode_segmentation({"size": size, "counts": counts}, HEIGHT, WIDTH) == expected
+
+
 def test_polygons_that_leave_the_image_are_cut():
     found = decode(encode_segmentation([[-20, -20, 200, -20, 200, 10, -20, 10]], HEIGHT, WIDTH))
     assert found[:10].all() and not found[10:].any()
@@ -90,7 +105,14 @@ ALL = HEIGHT * WIDTH
         ([[1, 1, 1e9, 1, 1e9, 1e9]], "far outside"),
         ("1,2,3", "not a list"),
         (7, "not a list"),
+        ([[1, 2], [3, 4]], "three points"),
+        ([[[1, 2], [3, 4]]], "three points"),
+        ([[1, 2], [3, float("nan")], [5, 6]], "not a number"),
+        ([[0, 0, 8 * 53, 8 * 37] * 20_000], "millions of pixels long"),
         ({"size": [WIDTH, HEIGHT], "counts": [ALL]}, "has size"),
+        ({"size": [HEIGHT, WIDTH, 1], "counts": [ALL]}, "has size"),
+        ({"size": [HEIGHT, "x"], "counts": [ALL]}, "has size"),
+        ({"size": HEIGHT, "counts": [ALL]}, "has size"),
         ({"counts": [ALL]}, "has size"),
         ({**SIZE, "counts": [ALL]}, "covers no pixel"),
         ({**SIZE, "counts": [ALL - 1, 2]}, "do not add up"),

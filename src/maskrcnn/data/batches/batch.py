@@ -123,7 +123,7 @@ def fill_row(
 
 def _decode(sample: Sample) -> np.ndarray:
     """Decode the sample's image and check that it has the size its annotations refer to."""
-    rgb = decode_image(sample.jpeg)
+    rgb = decode_image(sample.jpeg, sample.orientation)
     if rgb.shape[:2] != (sample.height, sample.width):
         raise DataError(
             f"the image is {rgb.shape[0]} x {rgb.shape[1]} pixels, its record says {sample.height} x "

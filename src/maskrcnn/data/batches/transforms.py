@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from maskrcnn.data.sources.exif import UPRIGHT, exif_orientation, orient, orientation_to_apply
 from maskrcnn.errors import DataError
 
 # Photometric distortion of SSD (Liu et al. 2016, section 2.2): largest changes of brightness (of 255), of
@@ -42,22 +43,45 @@ def fit_size(height: int, width: int, canvas_h: int, canvas_w: int, keep_ratio: 
     return fitted_h, fitted_w
 
 
-def decode_image(data: bytes, apply_exif: bool = False) -> np.ndarray:
-    """Decode the bytes of a JPEG or PNG file to uint8 RGB [h, w, 3].
+def decode_image(data: bytes, orientation: int = UPRIGHT) -> np.ndarray:
+    """Decodes the bytes of an image file (JPEG, PNG, WebP, BMP) to uint8 RGB [h, w, 3].
 
-    The EXIF orientation is ignored unless ``apply_exif``: annotations refer to the pixels as stored. Raises DataError
-    if the bytes are no image.
+    Args:
+        data: the bytes.
+        orientation: the EXIF orientation to apply to the pixels as stored, 1..8.
+
+    Raises:
+        DataError: the bytes are no image.
     """
     if not data:
         raise DataError("the image file is empty; replace the file or take the image out of the data set")
     try:
-        flags = cv2.IMREAD_COLOR | (0 if apply_exif else cv2.IMREAD_IGNORE_ORIENTATION)
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise DataError(f"the image cannot be decoded ({error.err}); replace the file") from error
     if bgr is None:
-        raise DataError(f"the image cannot be decoded ({len(data)} bytes, no valid JPEG or PNG); replace the file")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        raise DataError(
+            f"the image cannot be decoded ({len(data)} bytes, no valid JPEG, PNG or WebP); replace the file"
+        )
+    rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return rgb if orientation == UPRIGHT else np.ascontiguousarray(orient(rgb, orientation))
+
+
+def decode_shown(data: bytes, listed: tuple[int | None, int | None] = (None, None), exif: bool = True) -> np.ndarray:
+    """Decodes the bytes of an image file to uint8 RGB [h, w, 3] as its annotations see it, as conversion does.
+
+    Args:
+        data: the bytes.
+        listed: height and width according to the annotations, which tell whether they were made on the pixels as
+            stored; None where nothing is known.
+        exif: whether to apply the EXIF orientation where the sizes do not tell.
+
+    Raises:
+        DataError: the bytes are no image.
+    """
+    rgb = decode_image(data)
+    orientation = orientation_to_apply(exif_orientation(data), rgb.shape[:2], listed, exif)
+    return rgb if orientation == UPRIGHT else np.ascontiguousarray(orient(rgb, orientation))
 
 
 def resize_image(rgb: np.ndarray, height: int, width: int) -> np.ndarray:

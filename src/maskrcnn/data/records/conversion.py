@@ -48,7 +48,7 @@ _LOADED_AHEAD = 4  # images a worker may be ahead of the writer
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What a conversion did."""
+    """What a conversion did: the record, how much of the data set is in it, and what was left out."""
 
     path: Path
     images: int
@@ -59,7 +59,7 @@ class ConversionReport:
     skipped: SkipReport
 
     def lines(self) -> list[str]:
-        """The report for the user."""
+        """Returns the report for the user."""
         rate = self.images / max(self.seconds, 1e-9)
         return [
             f"{self.path}: {self.images} of {self.listed} images with {self.objects} objects, "
@@ -75,14 +75,15 @@ def convert(
     name: str,
     classes: ClassList,
     settings: dict[str, Any],
+    max_objects: int | None = None,
     workers: int = 2,
     strict: bool = False,
     progress: bool = True,
 ) -> ConversionReport:
-    """Write ``source`` to ``output_dir/name.mindrecord`` (with ``.mindrecord.db`` and ``.json``).
+    """Writes ``source`` to ``output_dir/name.mindrecord`` (with ``.mindrecord.db`` and ``.json``).
 
-    The files are made in a hidden folder and moved when all is done, the ``.json`` last; an older record of
-    that name is replaced. Memory does not grow with the number of images.
+    The files are made in a hidden folder and moved when all is done, the ``.json`` last; an older record of that name
+    is replaced. Memory does not grow with the number of images.
 
     Args:
         source: the data set.
@@ -90,6 +91,7 @@ def convert(
         name: the record's name, without suffix.
         classes: the classes that the source's labels refer to.
         settings: what :func:`check_info` shall compare later; anything JSON can hold.
+        max_objects: images with more objects than training has room for are reported; None: there is no limit.
         workers: threads that read and check images.
         strict: stop at the first faulty input instead of skipping and counting it.
         progress: show a progress bar on standard error.
@@ -115,8 +117,8 @@ def convert(
             loaded = map_in_order(source.load, range(len(source)), workers=workers, ahead=ahead, name="convert")
             for sample, issues in loaded:
                 report.add(issues)
-                if sample is not None and not writer.add(sample):
-                    report.add([Issue(Reason.TOO_LARGE, f"image {sample.image_id} ({sample.file_name})")])
+                if sample is not None:
+                    report.add(_write(writer, sample, max_objects))
                 bar.update()
         if not writer.sizes:
             raise DataError(f"nothing to convert in {source.image_dir}: {'; '.join(report.lines())}")
@@ -149,20 +151,19 @@ def convert(
     )
 
 
-def convert_from_config(cfg: Config, *, overwrite: bool = False) -> Path:
-    """The record of the run's training split: the one that is there, or else a new one.
+def convert_from_config(cfg: Config) -> Path:
+    """Returns the record of the run's training split: the one that is there, or else a new one.
 
-    It is called ``maskrcnn_<split or TXT file>.mindrecord`` and lies in ``mindrecord_dir``, by default in a
-    folder ``mindrecord`` beside the annotations. A finished record is used without its data set, too; where
-    the annotation file is at hand, it must be the one the record was made from.
+    It is called ``maskrcnn_<split or TXT file>.mindrecord`` and lies in ``mindrecord_dir``, by default in a folder
+    ``mindrecord`` beside the annotations. A finished record is used without its data set, too; where the annotation
+    file is at hand, it must be the one the record was made from.
 
     Args:
         cfg: the run's configuration.
-        overwrite: convert even where a finished record is there.
 
     Raises:
-        DataError: a folder or file is missing, the record that is there was made with other classes,
-        settings or annotations, or is damaged, or ``cfg.strict`` is on and something is faulty.
+        DataError: a folder or file is missing, the record that is there was made with other classes, settings or
+            annotations, or is damaged, or ``cfg.strict`` is on and something is faulty.
     """
     if cfg.dataset == "coco":
         root = Path(cfg.coco_root)
@@ -172,25 +173,33 @@ def convert_from_config(cfg: Config, *, overwrite: bool = False) -> Path:
         annotations, images = Path(cfg.anno_path), Path(cfg.image_dir)
         root, name = annotations.parent, annotations.stem
     folder = Path(cfg.mindrecord_dir) if cfg.mindrecord_dir else root / "mindrecord"
-    settings = {"dataset": cfg.dataset, "annotation_file": annotations.name, "images": images.name}
+    settings = {
+        "dataset": cfg.dataset,
+        "annotation_file": annotations.name,
+        "images": images.name,
+        "keep_empty": cfg.keep_empty,
+        "exif": cfg.exif,
+    }
     path = folder / f"maskrcnn_{name}.mindrecord"
-    if info_path(path).is_file() and not overwrite:
+    if info_path(path).is_file():
         _check_existing(cfg, read_info(path), settings, annotations)
         return path
+    handling = {"keep_empty": cfg.keep_empty, "exif": cfg.exif == "apply"}
     source: Source
     if cfg.dataset == "coco":
         require_folder(cfg.coco_root, "the COCO folder", "coco_root")
-        source = CocoSource(annotations, images, cfg.coco_classes)
+        source = CocoSource(annotations, images, cfg.coco_classes, **handling)
     else:
         require_file(cfg.anno_path, "the TXT annotation file", "anno_path")
         require_folder(cfg.image_dir, "the image folder", "image_dir")
-        source = TxtSource(annotations, images, cfg.coco_classes)
+        source = TxtSource(annotations, images, cfg.coco_classes, **handling)
     report = convert(
         source,
         folder,
         name=path.stem,
         classes=source.classes,
         settings=settings,
+        max_objects=cfg.max_instance_count,
         workers=cfg.num_parallel_workers,
         strict=cfg.strict,
     )
@@ -221,15 +230,25 @@ def _wanted_classes(cfg: Config, info: RecordInfo, annotations: Path) -> ClassLi
     return ClassList.from_coco(annotations) if cfg.dataset == "coco" and annotations.is_file() else None
 
 
+def _write(writer: RecordWriter, sample: Sample, max_objects: int | None) -> list[Issue]:
+    """Adds a row to the record; returns what there is to say about it."""
+    where = f"image {sample.image_id} ({sample.file_name})"
+    if not writer.add(sample):
+        return [Issue(Reason.TOO_LARGE, where)]
+    objects = int(np.count_nonzero(~sample.crowd))
+    if max_objects is not None and objects > max_objects:
+        return [Issue(Reason.CROWDED, f"{where}, {objects} objects")]
+    return []
+
+
 class RecordReader:
     """Rows of a finished record in any order, with memory for a few rows.
 
-    Rows come through MindDataset, its only reader with a stable interface; it gives some thousand rows a
-    second.
+    Rows come through MindDataset, its only reader with a stable interface; it gives some thousand rows a second.
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Open the record ``path`` (a ``.mindrecord`` file).
+        """Opens the record ``path`` (a ``.mindrecord`` file).
 
         Raises:
             DataError: see :func:`read_info`.
@@ -237,10 +256,11 @@ class RecordReader:
         self.info = read_info(path)
 
     def __len__(self) -> int:
+        """Returns the number of rows."""
         return len(self.info)
 
     def iter_rows(self, indices: Sequence[int]) -> Iterator[Sample]:
-        """The samples at ``indices``, in exactly that order; an index may occur again.
+        """Yields the samples at ``indices``, in exactly that order; an index may occur again.
 
         Raises:
             DataError: a row is damaged.

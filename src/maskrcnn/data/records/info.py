@@ -17,7 +17,8 @@ from maskrcnn.data.sources.json_stream import file_checksum
 from maskrcnn.errors import DataError
 
 FORMAT = "maskrcnn-record"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)  # version 1 has no EXIF orientations: pixels are taken as stored
 _REMEDY = "delete it and convert again"
 
 
@@ -50,27 +51,27 @@ class RecordInfo:
     checksums: dict[str, tuple[int, int]]
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Returns the number of rows."""
         return len(self.sizes)
 
     @property
     def faults(self) -> int:
-        """How many faulty inputs were skipped when the record was made."""
+        """The number of faulty inputs that were skipped when the record was made."""
         return sum(entry["count"] for entry in self.report.values() if entry["fault"])
 
 
 def info_path(path: str | Path) -> Path:
-    """``name.json`` beside ``name.mindrecord``."""
+    """Returns ``name.json`` beside ``name.mindrecord``."""
     return Path(path).with_suffix(".json")
 
 
 def index_path(path: str | Path) -> Path:
-    """``name.mindrecord.db``, which MindRecord writes beside ``name.mindrecord``."""
+    """Returns ``name.mindrecord.db``, which MindRecord writes beside ``name.mindrecord``."""
     return Path(f"{path}.db")
 
 
 def write_info(folder: Path, info: RecordInfo) -> None:
-    """Write the description of ``info.path`` into ``folder``."""
+    """Writes the description of ``info.path`` into ``folder``."""
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -90,7 +91,7 @@ def write_info(folder: Path, info: RecordInfo) -> None:
 
 
 def read_info(path: str | Path) -> RecordInfo:
-    """Read and check the description of the record ``path`` (a ``.mindrecord`` file).
+    """Reads and checks the description of the record ``path`` (a ``.mindrecord`` file).
 
     Raises:
         DataError: the record is missing, unfinished, damaged, renamed, or of another version of the format.
@@ -106,7 +107,7 @@ def read_info(path: str | Path) -> RecordInfo:
         if content["format"] != FORMAT:
             raise ValueError("another format")
         version = content["version"]
-        if version == VERSION:
+        if version in READABLE:
             name = content["name"]
             info = RecordInfo(
                 path=path,
@@ -121,7 +122,7 @@ def read_info(path: str | Path) -> RecordInfo:
             )
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{description} is damaged or describes no record ({error}): {_REMEDY}") from None
-    if version != VERSION:
+    if version not in READABLE:
         raise DataError(f"the record {path} has format version {version}, this program needs {VERSION}: {_REMEDY}")
     if name != path.name:
         # MindRecord's index names the data file: reading a renamed copy would silently read the original
@@ -138,7 +139,7 @@ def read_info(path: str | Path) -> RecordInfo:
 
 
 def check_info(info: RecordInfo, classes: ClassList | None, settings: dict[str, Any]) -> None:
-    """Check that a record was made for this run.
+    """Checks that a record was made for this run.
 
     Args:
         info: the record's description.
@@ -150,8 +151,10 @@ def check_info(info: RecordInfo, classes: ClassList | None, settings: dict[str, 
     """
     difference = None if classes is None else info.classes.difference(classes)
     for key, wanted in settings.items():
-        if difference is None and info.settings.get(key) != wanted:
-            difference = f"{key} is {info.settings.get(key)!r} instead of {wanted!r}"
+        # records of earlier versions have no empty images, and serve either choice about EXIF orientations
+        made_with = info.settings.get(key, {"keep_empty": False, "exif": wanted}.get(key))
+        if difference is None and made_with != wanted:
+            difference = f"{key} is {made_with!r} instead of {wanted!r}"
     if difference is not None:
         raise DataError(
             f"the record {info.path} was made for another run: {difference}; "

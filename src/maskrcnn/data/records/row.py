@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 
+from maskrcnn.data.sources.exif import UPRIGHT
 from maskrcnn.data.sources.sample import Sample
 from maskrcnn.errors import DataError
 
-# All columns are arrays or bytes: MindRecord keeps single numbers and strings in pages of their own, where
-# damage makes its reader abort the process instead of raising an error.
+# All columns are arrays or bytes: MindRecord keeps single numbers and strings in pages of their own, where damage makes
+# its reader abort the process instead of raising an error.
 SCHEMA = {
     "image_id": {"type": "int64", "shape": [1]},
     "file_name": {"type": "bytes"},
     "image": {"type": "bytes"},
-    "size": {"type": "int32", "shape": [2]},  # height, width
+    "size": {"type": "int32", "shape": [3]},  # height and width, after the EXIF orientation 1..8 is applied
     "boxes": {"type": "float32", "shape": [-1, 4]},
     "labels": {"type": "int32", "shape": [-1]},
     "crowd": {"type": "int32", "shape": [-1]},
@@ -24,15 +26,23 @@ SCHEMA = {
     "checksum": {"type": "int64", "shape": [1]},
 }
 _NO_RLE = -1
+# MindRecord loses the shape of empty arrays: an image without objects has one of the label 0, which no object has.
+_NOTHING = {
+    "boxes": np.zeros((1, 4), np.float32),
+    "labels": np.zeros(1, np.int32),
+    "crowd": np.zeros(1, bool),
+    "rles": [None],
+}
 
 
 def encode_row(sample: Sample) -> dict[str, object]:
-    """The columns of ``sample``, with a checksum, as MindRecord reads damaged blocks without complaint."""
+    """Returns the columns of ``sample``, with a checksum, as MindRecord reads damaged blocks without complaint."""
+    sample = sample if len(sample.labels) else replace(sample, **_NOTHING)
     row: dict[str, object] = {
         "image_id": np.array([sample.image_id], np.int64),
         "file_name": sample.file_name.encode(),
         "image": sample.jpeg,
-        "size": np.array([sample.height, sample.width], np.int32),
+        "size": np.array([sample.height, sample.width, sample.orientation], np.int32),
         "boxes": np.ascontiguousarray(sample.boxes, np.float32),
         "labels": np.ascontiguousarray(sample.labels, np.int32),
         "crowd": np.ascontiguousarray(sample.crowd, np.int32),
@@ -44,12 +54,12 @@ def encode_row(sample: Sample) -> dict[str, object]:
 
 
 def row_bytes(row: dict[str, object]) -> int:
-    """About what ``row`` takes of a page."""
+    """Returns about what ``row`` takes of a page."""
     return len(row["image"]) + len(row["rles"]) + 28 * len(row["labels"]) + 256
 
 
 def decode_row(row: dict[str, np.ndarray]) -> Sample:
-    """A row as MindDataset gives it (numpy, bytes columns as ``S<n>`` arrays) to a Sample.
+    """Turns a row as MindDataset gives it (numpy, bytes columns as ``S<n>`` arrays) into a Sample.
 
     Raises:
         DataError: the checksum does not fit.
@@ -64,16 +74,19 @@ def decode_row(row: dict[str, np.ndarray]) -> Sample:
         where = f"image {row['image_id'].item()} ({plain['file_name'].decode(errors='replace')})"
         raise DataError(f"the record is damaged at {where}: convert it again")
     rles = plain["rles"]
+    height, width, *orientation = row["size"].tolist()  # records of version 1 have no orientation
+    objects = len(sizes) if row["labels"].any() else 0
     return Sample(
         image_id=row["image_id"].item(),
         file_name=plain["file_name"].decode(),
         jpeg=plain["image"],
-        height=int(row["size"][0]),
-        width=int(row["size"][1]),
-        boxes=row["boxes"].reshape(-1, 4),
-        labels=row["labels"].reshape(-1),
-        crowd=row["crowd"].reshape(-1).astype(bool),
-        rles=[None if n == _NO_RLE else rles[end - n : end] for n, end in zip(sizes.tolist(), ends)],
+        height=height,
+        width=width,
+        boxes=row["boxes"].reshape(-1, 4)[:objects],
+        labels=row["labels"].reshape(-1)[:objects],
+        crowd=row["crowd"].reshape(-1).astype(bool)[:objects],
+        rles=[None if n == _NO_RLE else rles[end - n : end] for n, end in zip(sizes.tolist(), ends)][:objects],
+        orientation=orientation[0] if orientation else UPRIGHT,
     )
 
 

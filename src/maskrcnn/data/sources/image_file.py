@@ -1,4 +1,4 @@
-"""Check an image file's bytes and read its size, at a fraction of the cost of decoding it."""
+"""The size of an image file and whether it is whole, at a fraction of the cost of decoding it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import numpy as np
 
 _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 _START_OF_SCAN = 0xDA
 # SOF0 to SOF15 carry the size; C4, C8 and CC of the range are other segments (ITU T.81, table B.1)
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -16,10 +15,10 @@ _REDUCTION = 8
 
 
 def image_size(data: bytes) -> tuple[int, int]:
-    """Height and width of an image as stored, EXIF orientation not applied, after decoding it once.
+    """Returns height and width of an image as stored, EXIF orientation not applied, after decoding it once.
 
-    A JPEG is decoded at an eighth of its size: that reads all of the compressed data, so truncated and
-    garbled files are found, and skips most of the arithmetic. Other formats are decoded whole.
+    A JPEG is decoded at an eighth of its size: that reads all of the compressed data, so truncated and garbled files
+    are found, and skips most of the arithmetic. Other formats (PNG, WebP, BMP) are decoded whole.
 
     Raises:
         ValueError: the bytes are no image OpenCV can decode, or are cut off; the message says which.
@@ -38,13 +37,6 @@ def image_size(data: bytes) -> tuple[int, int]:
     return size
 
 
-def is_rotated_by_exif(data: bytes) -> bool:
-    """Whether viewers show the image with its sides exchanged (EXIF orientation 5 to 8)."""
-    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION)
-    shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
-    return stored.shape != shown.shape
-
-
 def _decode(data: bytes, flags: int) -> tuple[int, int]:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -56,7 +48,7 @@ def _decode(data: bytes, flags: int) -> tuple[int, int]:
 
 
 def _jpeg_header(data: bytes) -> tuple[tuple[int, int], int]:
-    """Walk the segments up to the first scan; returns ((height, width), position of that scan)."""
+    """Walks the segments up to the first scan; returns ((height, width), position of that scan)."""
     size = None
     pos = len(_JPEG_START)
     while pos + 4 <= len(data):

@@ -19,6 +19,7 @@ _CHUNK = 1 << 20
 _SPACE = " \t\r\n"
 _NUMBER = "0123456789.eE+-"
 _BOM = b"\xef\xbb\xbf"
+_UTF16 = ("\xff\xfe", "\xfe\xff")  # the byte order marks, as latin-1
 
 
 def iter_elements(path: str | Path, keys: Collection[str], on_chunk=None) -> Iterator[tuple[str, Any, tuple[int, int]]]:
@@ -41,6 +42,8 @@ def iter_elements(path: str | Path, keys: Collection[str], on_chunk=None) -> Ite
         raise DataError(f"cannot read the annotation file {path}: {error.strerror}") from None
     with file:
         cursor = _Cursor(file, path, on_chunk)
+        if cursor.is_utf16:
+            raise DataError(f"{path} is UTF-16 text: save it as UTF-8")
         if cursor.peek() != "{":
             raise DataError(f"{path} is not a COCO annotation file: it does not start with a JSON object")
         cursor.take("{")
@@ -93,6 +96,7 @@ class _Cursor:
         self._pos = 0
         self._at_end = False
         self._fill()
+        self.is_utf16 = self._text.startswith(_UTF16)
         if self._text.startswith(_BOM.decode("latin-1")):
             self._pos = len(_BOM)
 
@@ -118,7 +122,11 @@ class _Cursor:
         while True:
             try:
                 element, end = self._decode(self._text, self._pos)
-            except json.JSONDecodeError as error:
+            except RecursionError:
+                raise self._broken("its lists and objects are nested too deeply") from None
+            except ValueError as error:
+                if not isinstance(error, json.JSONDecodeError):
+                    raise self._broken("a number has thousands of digits") from None
                 if self._at_end:
                     raise self._broken(error.msg) from None
             else:

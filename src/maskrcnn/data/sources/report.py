@@ -1,4 +1,4 @@
-"""What a conversion found wrong: every bad input has a reason, is counted, and stops a strict run."""
+"""What was found wrong in a data set: every bad input has a reason, is counted, and stops a strict run."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from maskrcnn.errors import DataError
 
 _MOST_EXAMPLES = 3
+_SHOWN = 80  # characters of a value in a message
 
 
 class Reason(Enum):
-    """Why something was left out or changed: (what is counted, what it is, whether it is a fault).
+    """Why something was left out or is used differently: (what is counted, what it is, whether it is a fault).
 
     Faults stop a strict run. The others are ordinary in good data sets, or handled without loss.
     """
@@ -29,11 +31,25 @@ class Reason(Enum):
     UNKNOWN_CATEGORY = ("object", "the category is unknown", True)
     BAD_BOX = ("object", "the box is no box of positive size", True)
     OUTSIDE = ("object", "the box lies outside the image", True)
-    BAD_MASK = ("object", "the segmentation is unusable or covers no pixel", True)
+    BAD_MASK = ("segmentation", "it is unusable or covers no pixel; only the object's box is used", True)
+    BAD_AREA = ("area", "it is no number of 0 or more; the object's own is used", True)
+    BAD_SIZE = ("size", "the width and height of an image are no numbers of pixels; the image's own are used", True)
     NO_OBJECTS = ("image", "the image has nothing to learn: no object, or crowd regions only", False)
+    BACKGROUND = ("image", "it has no object; it is trained on as background", False)
+    CROWDED = (
+        "image",
+        "it has more objects than max_instance_count: each epoch trains on a random choice and ignores the others",
+        False,
+    )
+    EXIF_APPLIED = ("image", "it is rotated or mirrored as its EXIF orientation says", False)
+    EXIF_IGNORED = (
+        "image",
+        "its EXIF orientation is not applied, its pixels are taken as stored",
+        False,
+    )
     OTHER_CLASS = ("object", "the category is not in the run's class list", False)
     CLIPPED_BOX = ("object", "the box was clipped to the image", False)
-    BOX_ONLY = ("object", "there is no segmentation; the object trains boxes, not masks", False)
+    BOX_ONLY = ("object", "there is no segmentation; only the box is used", False)
 
     def __init__(self, unit: str, text: str, fault: bool) -> None:
         self.unit = unit
@@ -61,7 +77,7 @@ class SkipReport:
         self._examples: dict[Reason, list[str]] = {}
 
     def add(self, issues: Iterable[Issue]) -> None:
-        """Count ``issues``.
+        """Counts ``issues``.
 
         Raises:
             DataError: the run is strict and one of them is a fault.
@@ -75,6 +91,7 @@ class SkipReport:
                 examples.append(issue.where)
 
     def __getitem__(self, reason: Reason) -> int:
+        """Returns how many issues have ``reason``."""
         return self._counts[reason]
 
     @property
@@ -83,7 +100,7 @@ class SkipReport:
         return sum(n for reason, n in self._counts.items() if reason.fault)
 
     def lines(self) -> list[str]:
-        """The report for the user: one line a reason that occurred, faults first."""
+        """Returns the report for the user: one line a reason that occurred, faults first."""
         return [
             f"{'skipped' if reason.fault else 'note'}: {_count(number, reason.unit)}: {reason.text} "
             f"(e.g. {'; '.join(self._examples[reason])})"
@@ -92,7 +109,7 @@ class SkipReport:
         ]
 
     def to_json(self) -> dict[str, dict]:
-        """For the record's info file: ``{reason name: {"count", "fault", "examples"}}``."""
+        """Returns ``{reason name: {"count", "fault", "examples"}}``, for JSON."""
         return {
             reason.name: {
                 "count": self._counts[reason],
@@ -102,6 +119,12 @@ class SkipReport:
             for reason in Reason
             if self._counts[reason]
         }
+
+
+def brief(value: Any) -> str:
+    """Returns ``value`` for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def _count(number: int, unit: str) -> str:

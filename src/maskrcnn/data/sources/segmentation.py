@@ -1,4 +1,4 @@
-"""COCO segmentations, in any of their three forms, to compressed run-length counts."""
+"""COCO segmentations, in any of their forms, to compressed run-length counts."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_util
 
-# A polygon may leave the image, but the rasteriser's memory grows with its length: beyond this many times the
-# longer side it is taken for an error.
+from maskrcnn.data.sources.report import brief
+from maskrcnn.data.sources.scalars import as_integer
+
+# A polygon may leave the image, but the rasteriser's memory grows with the length of its outline, 80 bytes a pixel:
+# corners beyond this many times the longer side, and longer outlines, are taken for errors.
 _FARTHEST = 8
-_SHORTEST_POLYGON = 6  # coordinates: three points
+_LONGEST_OUTLINE = 1 << 22
+_FEWEST_POINTS = 3
 
 
 def encode_segmentation(segmentation: Any, height: int, width: int) -> bytes:
-    """Compressed COCO RLE counts of a polygon list, an uncompressed or a compressed RLE.
+    """Returns the compressed COCO RLE counts of a polygon list, an uncompressed or a compressed RLE.
 
-    Polygons are rasterised by pycocotools and united, so that the mask is the one the COCO metric uses.
-    Polygons of fewer than three points are left out as long as another one remains.
+    Polygons are rasterised by pycocotools and united, so that the mask is the one the COCO metric uses. Polygons of
+    fewer than three points are left out as long as another one remains.
 
     Args:
-        segmentation: ``[[x1, y1, x2, y2, ...], ...]`` in pixels, ``{"size", "counts": [..]}`` or
-            ``{"size", "counts": "..."}``.
+        segmentation: ``[[x1, y1, x2, y2, ...], ...]`` in pixels, also with points as pairs, ``[[x1, y1], ...]`` for
+            one polygon or ``[[[x1, y1], ...], ...]``; ``{"size", "counts": [..]}``; or ``{"size", "counts": "..."}``.
         height: rows of the image.
         width: columns of the image.
 
@@ -29,19 +33,17 @@ def encode_segmentation(segmentation: Any, height: int, width: int) -> bytes:
         ValueError: it is malformed, fits another image size or covers no pixel; the message says why.
     """
     if isinstance(segmentation, dict):
-        counts = _from_rle(segmentation, height, width)
-    elif isinstance(segmentation, list):
-        counts = _from_polygons(segmentation, height, width)
-    else:
-        raise ValueError(f"it is a {type(segmentation).__name__}, not a list of polygons or an RLE")
-    return counts
+        return _from_rle(segmentation, height, width)
+    if isinstance(segmentation, list):
+        return _from_polygons(segmentation, height, width)
+    raise ValueError(f"it is a {type(segmentation).__name__}, not a list of polygons or an RLE")
 
 
 def rle_runs(counts: bytes) -> np.ndarray:
-    """The run lengths, int64 [m], of compressed COCO counts: background first, then alternating.
+    """Returns the run lengths, int64 [m], of compressed COCO counts: background first, then alternating.
 
-    Each run is a little-endian sequence of 5-bit groups offset by 48 with a continuation bit and a sign; from
-    the fourth run on, the difference to the run two before is stored (pycocotools' rleToString).
+    Each run is a little-endian sequence of 5-bit groups offset by 48 with a continuation bit and a sign; from the
+    fourth run on, the difference to the run two before is stored (pycocotools' rleToString).
 
     Raises:
         ValueError: the bytes are no such sequence. pycocotools itself reads beyond their end.
@@ -69,7 +71,10 @@ def rle_runs(counts: bytes) -> np.ndarray:
 def _from_polygons(polygons: list, height: int, width: int) -> bytes:
     if not all(isinstance(polygon, list) for polygon in polygons):
         raise ValueError("its polygons are not lists of coordinates")
-    usable = [p for p in polygons if len(p) >= _SHORTEST_POLYGON and len(p) % 2 == 0]
+    if _are_points(polygons):
+        polygons = [polygons]
+    polygons = [[v for point in p for v in point] if _are_points(p) else p for p in polygons]
+    usable = [p for p in polygons if len(p) >= 2 * _FEWEST_POINTS and len(p) % 2 == 0]
     if not usable:
         raise ValueError("it has no polygon of three points or more")
     farthest = _FARTHEST * max(height, width)
@@ -82,6 +87,9 @@ def _from_polygons(polygons: list, height: int, width: int) -> bytes:
             raise ValueError("a polygon holds something that is not a number")
         if np.abs(points).max() > farthest:
             raise ValueError(f"a polygon lies far outside the {width}x{height} image")
+        steps = np.diff(points.reshape(-1, 2), axis=0, append=points[None, :2])
+        if np.abs(steps).max(axis=1).sum() > _LONGEST_OUTLINE:
+            raise ValueError("the outline of a polygon is millions of pixels long")
     rles = mask_util.frPyObjects(usable, height, width)
     rle = mask_util.merge(rles) if len(rles) > 1 else rles[0]
     if mask_util.area(rle) == 0:
@@ -89,9 +97,17 @@ def _from_polygons(polygons: list, height: int, width: int) -> bytes:
     return rle["counts"]
 
 
+def _are_points(values: list) -> bool:
+    """Whether these are pairs of numbers, as some tools write the points of a polygon."""
+    return len(values) >= _FEWEST_POINTS and all(
+        isinstance(pair, list) and len(pair) == 2 and not any(isinstance(v, list) for v in pair) for pair in values
+    )
+
+
 def _from_rle(rle: dict, height: int, width: int) -> bytes:
-    if rle.get("size") != [height, width]:
-        raise ValueError(f"its RLE has size {rle.get('size')}, the image [{height}, {width}]")
+    size = rle.get("size")
+    if not isinstance(size, list) or [as_integer(side) for side in size] != [height, width]:
+        raise ValueError(f"its RLE has size {brief(size)}, the image [{height}, {width}]")
     counts = rle.get("counts")
     if isinstance(counts, str):
         compressed = counts.encode("ascii", "replace")
@@ -106,5 +122,5 @@ def _from_rle(rle: dict, height: int, width: int) -> bytes:
     if runs[1::2].sum() == 0:
         raise ValueError("it covers no pixel")
     if compressed is None:
-        compressed = mask_util.frPyObjects(rle, height, width)["counts"]
+        compressed = mask_util.frPyObjects({"size": [height, width], "counts": counts}, height, width)["counts"]
     return compressed

@@ -1,9 +1,8 @@
 """A data set in the TXT format: one image a line, with boxes and no masks.
 
-A line is ``path x1,y1,x2,y2,class x1,y1,x2,y2,class ...``, separated by white space; the path is relative
-to the image folder. ``class`` is the index of the class in the configuration's list, where index 0 is the
-background: 1..K. An empty line and one that starts with ``#`` is passed over. The image id is the line
-number, from 1.
+A line is ``path x1,y1,x2,y2,class x1,y1,x2,y2,class ...``, separated by white space; the path is relative to the image
+folder. ``class`` is the index of the class in the configuration's list, where index 0 is the background: 1..K. An empty
+line and one that starts with ``#`` is passed over. The image id is the line number, from 1.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from maskrcnn.data.sources.source import (
     UnusableImage,
     clip_box,
     file_size,
+    find_image,
     make_sample,
     read_image,
     require_file,
@@ -41,13 +41,23 @@ class _Line(NamedTuple):
 class TxtSource:
     """Images and boxes of a TXT file. Boxes train the box heads; the mask loss passes over these images."""
 
-    def __init__(self, anno_path: str | Path, image_dir: str | Path, classes: Sequence[str] | ClassList) -> None:
-        """Read ``anno_path``.
+    def __init__(
+        self,
+        anno_path: str | Path,
+        image_dir: str | Path,
+        classes: Sequence[str],
+        *,
+        keep_empty: bool = False,
+        exif: bool = True,
+    ) -> None:
+        """Reads ``anno_path``.
 
         Args:
             anno_path: the TXT file.
             image_dir: folder that the paths in it are relative to.
             classes: names in the order of their labels; the format has no names of its own.
+            keep_empty: give images without objects, too.
+            exif: apply EXIF orientations: the format lists no sizes that would tell.
 
         Raises:
             DataError: a file or folder is missing, no class is given, or the file lists no image.
@@ -56,7 +66,8 @@ class TxtSource:
         self.image_dir = require_folder(image_dir, "the image folder", "image_dir")
         if not classes:
             raise DataError("the TXT format has no class names of its own: list them in coco_classes")
-        self.classes = classes if isinstance(classes, ClassList) else ClassList.from_names(classes)
+        self.classes = ClassList.from_names(classes)
+        self._keep_empty, self._exif = keep_empty, exif
         self.issues: list[Issue] = []
         self._lines: list[_Line] = []
         seen: set[str] = set()
@@ -77,40 +88,46 @@ class TxtSource:
             raise DataError(f"{self.anno_path} lists no images")
 
     def __len__(self) -> int:
+        """Returns the number of images listed."""
         return len(self._lines)
 
     def load(self, index: int) -> tuple[Sample | None, list[Issue]]:
-        """Read and check one image with its boxes (see :class:`maskrcnn.data.sources.source.Source`)."""
+        """Reads and checks one image with its boxes (see :class:`maskrcnn.data.sources.source.Source`)."""
         line = self._lines[index]
         where = f"line {line.number} ({line.file_name})"
-        if not line.objects:
+        if not (line.objects or self._keep_empty):
             return None, [Issue(Reason.NO_OBJECTS, where)]
         try:
-            image = read_image(self.image_dir / line.file_name)
+            image = read_image(find_image(self.image_dir, line.file_name), exif=self._exif)
         except UnusableImage as error:
             return None, [Issue(error.reason, f"line {line.number}: {error.detail}")]
         issues: list[Issue] = []
         objects = []
         for text in line.objects:
-            found, reason = self._object(text, *image[1:])
+            found, reason = self._object(text, image.height, image.width)
             if reason is not None:
                 issues.append(Issue(reason, f"{where}: {text[:80]}"))
             if found is not None:
                 objects.append(found)
         if not objects:
-            return None, [*issues, Issue(Reason.NO_OBJECTS, where)]
+            kept = self._keep_empty and not line.objects
+            issues.append(Issue(Reason.BACKGROUND if kept else Reason.NO_OBJECTS, where))
+            if not kept:
+                return None, issues
+        if image.note is not None:
+            issues.append(Issue(image.note, where))
         return make_sample(line.number, line.file_name, image, objects), issues
 
     def estimated_bytes(self) -> tuple[int, int]:
-        """About how large all rows together and the largest row will be, from the sizes of the files."""
-        rows = [
-            file_size(self.image_dir / line.file_name) + len(line.objects) * _BYTES_PER_OBJECT + _BYTES_PER_IMAGE
-            for line in self._lines
-        ]
+        """Returns about how large all rows together and the largest row will be, from the sizes of the files."""
+        rows = []
+        for line in self._lines:
+            image = file_size(find_image(self.image_dir, line.file_name))
+            rows.append(image + len(line.objects) * _BYTES_PER_OBJECT + _BYTES_PER_IMAGE)
         return sum(rows), max(rows)
 
     def summary(self) -> dict[str, Any]:
-        """Name, size and CRC-32 of the TXT file, and what it lists."""
+        """Returns name, size and CRC-32 of the TXT file, and what it lists."""
         size, crc = file_checksum(self.anno_path)
         return {
             "annotation_file": self.anno_path.name,

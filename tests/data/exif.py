@@ -13,7 +13,11 @@ FORMATS = (".jpg", ".png", ".webp")
 
 def with_orientation(rgb: np.ndarray, orientation: int, suffix: str = ".jpg", order: str = "II") -> bytes:
     """Encodes an image and says in its EXIF data that viewers are to show it in ``orientation``."""
-    flags = [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == ".webp" else []  # lossless
+    flags = {
+        ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 100, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444],
+        ".png": [],
+        ".webp": [cv2.IMWRITE_WEBP_QUALITY, 101],  # lossless
+    }[suffix]
     data = cv2.imencode(suffix, np.ascontiguousarray(rgb[..., ::-1]), flags)[1].tobytes()
     mark = "<" if order == "II" else ">"
     # a TIFF header, one directory of two entries (ImageWidth and Orientation), Exif 2.3, section 4.6

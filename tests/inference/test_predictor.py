@@ -7,7 +7,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from tests.data.sources.test_image_file import with_exif_orientation
+from tests.data.exif import with_orientation
 from tests.evaluation.oracle import Oracle, draw_data_set, nothing
 
 from maskrcnn.errors import DataError
@@ -77,9 +77,7 @@ def test_photographs_are_looked_at_as_viewers_show_them(tmp_path, orientation) -
     upright = cv2.imread(str(tmp_path / "images" / image["file_name"]))
     turns = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_COUNTERCLOCKWISE, 8: cv2.ROTATE_90_CLOCKWISE}
     stored = cv2.rotate(upright, turns[orientation]) if orientation > 1 else upright
-    flags = [cv2.IMWRITE_JPEG_QUALITY, 100, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    data = cv2.imencode(".jpg", stored, flags)[1].tobytes()
-    (tmp_path / "photo.jpg").write_bytes(with_exif_orientation(data, orientation))
+    (tmp_path / "photo.jpg").write_bytes(with_orientation(stored[..., ::-1], orientation))
     seen = []
 
     def watch(image, image_shape):

@@ -34,6 +34,8 @@ class Reason(Enum):
     BAD_MASK = ("segmentation", "it is unusable or covers no pixel; only the object's box is used", True)
     BAD_AREA = ("area", "it is no number of 0 or more; the object's own is used", True)
     BAD_SIZE = ("size", "the width and height of an image are no numbers of pixels; the image's own are used", True)
+    BAD_SHAPE = ("object", "its shape is unusable or covers no pixel, and there is no box", True)
+    UNREADABLE_LABELS = ("label file", "the label file cannot be used", True)
     NO_OBJECTS = ("image", "the image has nothing to learn: no object, or crowd regions only", False)
     BACKGROUND = ("image", "it has no object; it is trained on as background", False)
     CROWDED = (
@@ -49,6 +51,9 @@ class Reason(Enum):
     )
     OTHER_CLASS = ("object", "the category is not in the run's class list", False)
     CLIPPED_BOX = ("object", "the box was clipped to the image", False)
+    NO_AREA = ("shape", "a line, point or other shape without an area is no object", False)
+    NO_LABELS = ("image", "the image has no label file", False)
+    DUPLICATE_OBJECT = ("object", "the same outline of the same class is there twice; one is kept", False)
     BOX_ONLY = ("object", "there is no segmentation; only the box is used", False)
 
     def __init__(self, unit: str, text: str, fault: bool) -> None:

@@ -17,6 +17,7 @@ from tests.data.formats.label_files import CAT, DOG, HEIGHT, NAMES, WIDTH
 from maskrcnn.data.formats import read_labels
 from maskrcnn.data.formats.geometry import ellipse, widened_line
 from maskrcnn.data.formats.labels import LabelledImage, LabelledObject, LabelSet, ReadOptions
+from maskrcnn.data.prepare.prepare import PrepareOptions, prepare
 from maskrcnn.data.sources.report import Reason
 
 
@@ -383,7 +384,8 @@ def test_coco_of_roboflow_has_splits_and_no_root_category(tmp_path: Path):
         files.photograph(tmp_path / folder / "a.png")
     labels = read_labels(tmp_path, ReadOptions())
     assert [(image.split, image.path.parent.name) for image in labels.images] == [("train", "train"), ("val", "valid")]
-    assert labels.classes == ("cat", "dog")
+    prepared = prepare([tmp_path], tmp_path.with_name("out"), PrepareOptions())
+    assert prepared.classes == ["dog", "cat"] and prepared.unused == ["pets"]
 
 
 def test_coco_names_of_lvis_and_ids_that_are_text(tmp_path: Path):
@@ -410,3 +412,15 @@ def test_coco_masks_of_cvat_are_objects_and_crowds_are_regions_to_ignore(tmp_pat
     files.photograph(tmp_path / "a.png")
     images, _ = read(tmp_path)
     assert [item.crowd for item in images["a.png"].objects] == [False, True]
+
+
+def test_coco_polygons_of_pairs_are_polygons(tmp_path: Path):
+    flat = [value for point in files.corners(CAT) for value in point]
+    for number, segmentation in enumerate((files.corners(CAT), [files.corners(CAT)], [flat])):
+        content = files.coco_content(("a.png",))
+        content["annotations"][0]["segmentation"] = segmentation
+        files.write_json(tmp_path / f"in{number}" / "c.json", content)
+        files.photograph(tmp_path / f"in{number}" / "a.png")
+        prepare([tmp_path / f"in{number}"], tmp_path / f"out{number}", PrepareOptions(val=0))
+        made = json.loads((tmp_path / f"out{number}" / "annotations" / "instances_train2017.json").read_text())
+        assert made["annotations"][0]["segmentation"] == [flat]

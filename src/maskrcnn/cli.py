@@ -8,9 +8,8 @@ import os
 import sys
 from typing import Callable
 
-from maskrcnn.errors import MaskRCNNError
+from maskrcnn.errors import EXIT_USER_ERROR, MaskRCNNError
 
-EXIT_USER_ERROR = MaskRCNNError.exit_code
 EXIT_INTERRUPTED = 130
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EPIPE)  # what a write that was fine so far can meet
 

@@ -1,10 +1,12 @@
 """Errors a user can act on: each message is one line that names the cause, the value or file, and what to do."""
 
+EXIT_USER_ERROR = 2  # exit code of a process that ends with such an error: of settings, of data, of a loss
+
 
 class MaskRCNNError(Exception):
     """Base of every error that is reported to the user as one line, without a traceback."""
 
-    exit_code = 2  # of the process that ends with it
+    exit_code = EXIT_USER_ERROR
 
 
 class ConfigError(MaskRCNNError):

@@ -20,6 +20,7 @@ from tests.models.test_mask_rcnn import CLASSES, PROPOSALS, RATIOS, SCALES, STRI
 
 from maskrcnn import cli
 from maskrcnn.checkpoint.folder import CheckpointFolder
+from maskrcnn.checkpoint.state import RunIdentity, RunState
 from maskrcnn.config import Config
 from maskrcnn.data.batches.batch import Batch
 from maskrcnn.device import join_process_group
@@ -109,23 +110,23 @@ def train(group: ProcessGroup, folder: Path) -> tuple[Trainer, int]:
     if group.rank == 0:
         checkpoints = CheckpointFolder(folder / "checkpoint", 3)
         checkpoints.prepare()
+    step = TrainStep(
+        net, MomentumSGD(net.trainable_params(), 0.9, 1e-4), clip_grad_norm=1.0, world_size=group.world_size
+    )
     trainer = Trainer(
-        TrainStep(net, MomentumSGD(net.trainable_params(), 0.9, 1e-4), clip_grad_norm=1.0, world_size=group.world_size),
+        step,
         loader,
         LearningRate(0.05, 12, warmup_steps=0),
         TrainingPlan(epochs=2, max_steps=STEPS if group.alone else 0),
-        identity={
-            "seed": 1,
-            "steps_per_epoch": loader.steps_per_epoch,
-            "batch_size": IMAGES // group.world_size,
-            "world": group.world_size,
-            "class_names": ["a", "b", "c"],
-        },
+        state=RunState(
+            [*net.get_parameters(), *step.optimizer.moments],
+            RunIdentity(1, ["a", "b", "c"], loader.steps_per_epoch, IMAGES // group.world_size, group.world_size),
+            group=group,
+        ),
         log=partial(TrainLog, folder, group.rank),
         checkpoints=checkpoints,
-        group=group,
     )
-    trainer.share_state()
+    trainer.state.share()
     return trainer, trainer.train()
 
 
@@ -150,8 +151,8 @@ def main() -> int:
     group = join_process_group(Config(wait_timeout=120))
     told = exchanged(group)
     trainer, told["exit code"] = train(group, folder)
-    np.savez(folder / f"rank{group.rank}.npz", **dict(trainer.state()))
-    (folder / f"rank{group.rank}.json").write_text(json.dumps({**told, "steps": trainer.global_step}))
+    np.savez(folder / f"rank{group.rank}.npz", **dict(trainer.state.arrays()))
+    (folder / f"rank{group.rank}.json").write_text(json.dumps({**told, "steps": trainer.state.global_step}))
     group.barrier("all to be done")
     return 0
 

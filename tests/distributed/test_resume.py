@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from tests.training.test_trainer import make_trainer
 from tests.training.tiny import TinyLoader
@@ -20,17 +22,17 @@ def checkpoint(tmp_path_factory):
 
 def resumed(folder, checkpoint, steps_per_epoch, **identity):
     trainer = make_trainer(folder, TinyLoader(1, steps_per_epoch))
-    trainer.identity.update(identity)
+    trainer.state.identity = dataclasses.replace(trainer.state.identity, **identity)
     trainer.resume(checkpoint)
     return trainer
 
 
 def test_the_same_images_a_step_on_more_processes(checkpoint, tmp_path, capsys):
-    trainer = resumed(tmp_path, checkpoint, 5, batch_size=1, world=2)
-    assert trainer.global_step == 8
+    trainer = resumed(tmp_path, checkpoint, 5, batch_size=1, world_size=2)
+    assert trainer.state.global_step == 8
     assert "images a step" not in capsys.readouterr().out
     arrays, _ = load_training_state(checkpoint)
-    for name, array in trainer.state():
+    for name, array in trainer.state.arrays():
         assert array.tobytes() == arrays[name].tobytes()
 
 
@@ -42,9 +44,9 @@ def test_other_images_a_step_keep_the_share_of_the_epoch(
     checkpoint, tmp_path, capsys, steps_per_epoch, world, global_step
 ):
     batch_size = 1 if world == 1 else 2
-    trainer = resumed(tmp_path, checkpoint, steps_per_epoch, batch_size=batch_size, world=world)
-    assert trainer.global_step == global_step
-    assert trainer.resumed_at == (2, 3, 8)  # as the log that goes on was counted
+    trainer = resumed(tmp_path, checkpoint, steps_per_epoch, batch_size=batch_size, world_size=world)
+    assert trainer.state.global_step == global_step
+    assert trainer.state.resumed_at == (2, 3, 8)  # as the log that goes on was counted
     said = capsys.readouterr().out
     assert f"made with 2 images a step (1 x 2), this run has {world * batch_size}: 8 of its steps count as" in said
     assert f"count as {global_step}, in an epoch whose images may be seen twice or left out" in said
@@ -54,8 +56,8 @@ def test_whole_epochs_stay_whole(tmp_path, capsys):
     (tmp_path / "a").mkdir()
     trainer = make_trainer(tmp_path / "a", max_steps=10)
     trainer.train()
-    again = resumed(tmp_path / "b", trainer.saver.newest, 3, batch_size=2, world=2)
-    assert again.global_step == 6
+    again = resumed(tmp_path / "b", trainer.saver.newest, 3, batch_size=2, world_size=2)
+    assert again.state.global_step == 6
     assert "8 of" not in (said := capsys.readouterr().out) and "10 of its steps count as 6\n" in said
 
 
@@ -68,7 +70,7 @@ def test_a_resumed_run_with_other_images_a_step_keeps_its_log(checkpoint, tmp_pa
     (tmp_path / "log").mkdir()
     log = checkpoint.parents[1] / "log" / "loss_0.log"
     (tmp_path / "log" / "loss_0.log").write_text(log.read_text())
-    trainer = resumed(tmp_path, checkpoint, 3, batch_size=2, world=2)
+    trainer = resumed(tmp_path, checkpoint, 3, batch_size=2, world_size=2)
     assert trainer.train() == 0
     lines = (tmp_path / "log" / "loss_0.log").read_text().splitlines()
     places = [line.split(" ,")[0] for line in lines]

@@ -27,7 +27,7 @@ def config(**changes):
 
 
 def test_the_papers_schedule_on_coco():
-    rate = LearningRate.from_config(config(), steps_per_epoch=7330, world=8)
+    rate = LearningRate.from_config(config(), steps_per_epoch=7330, world_size=8)
     total = 7330 * 12
     assert rate(0) == pytest.approx(0.02 / 3)
     assert rate(250) == pytest.approx(0.02 * (1 / 3 + 2 / 3 / 2))
@@ -47,8 +47,8 @@ def test_length_follows_the_data_set():
 
 
 def test_scaling_is_linear_in_the_images_of_a_step_and_can_be_off():
-    one = LearningRate.from_config(config(), 100, world=1)
-    eight = LearningRate.from_config(config(), 100, world=8)
+    one = LearningRate.from_config(config(), 100, world_size=1)
+    eight = LearningRate.from_config(config(), 100, world_size=8)
     assert eight.peak == pytest.approx(8 * one.peak) == pytest.approx(0.02)
     assert LearningRate.from_config(config(scale_lr=False), 100).peak == 0.02
 

@@ -18,6 +18,7 @@ from tests.training.tiny import TinyLoader, TinyNet, make_batch
 
 from maskrcnn.checkpoint.folder import CheckpointFolder
 from maskrcnn.checkpoint.format import load_training_state
+from maskrcnn.checkpoint.state import RunIdentity, RunState
 from maskrcnn.errors import CheckpointError, DataError, TrainingError
 from maskrcnn.training.logs import TrainLog
 from maskrcnn.training.optimizer import AdamW, LossScale, MomentumSGD
@@ -54,19 +55,22 @@ def make_trainer(
     )
     checkpoints = CheckpointFolder(folder / "checkpoint", keep)
     checkpoints.prepare()
-    identity = {"seed": seed, "steps_per_epoch": loader.steps_per_epoch, "batch_size": 2, "world": 1}
+    identity = RunIdentity(seed, ["cat", "dog"], loader.steps_per_epoch, batch_size=2)
     plan = TrainingPlan(**{"epochs": 3, "save_steps": 2, **plan})
     return Trainer(
         step,
         loader,
         LearningRate(0.01, plan.epochs * loader.steps_per_epoch, warmup_steps=4),
         plan,
-        identity={**identity, "class_names": ["cat", "dog"]},
+        state=RunState(
+            [*net.get_parameters(), *step.optimizer.moments],
+            identity,
+            info={"config": {"base_lr": 0.01}, "category_ids": [17, 18]},
+        ),
         log=partial(TrainLog, folder / "log", 0),
         loss_scale=loss_scale,
         checkpoints=checkpoints,
         evaluate=evaluate,
-        info={"config": {"base_lr": 0.01}, "category_ids": [17, 18]},
     )
 
 
@@ -140,7 +144,7 @@ def test_resuming_is_exact_any_number_of_times(whole, tmp_path, stops):
         trainer = make_trainer(tmp_path, max_steps=stop)
         if done:
             trainer.resume(trainer.checkpoints.newest())
-        assert trainer.global_step == done
+        assert trainer.state.global_step == done
         assert trainer.train() == 0
         done = stop
     assert_same_end(whole, tmp_path)
@@ -151,7 +155,7 @@ def test_adamw_resumes_exactly(whole_adamw, tmp_path):
         trainer = make_trainer(tmp_path, optimizer=AdamW, max_steps=stop)
         if stop == 15:
             trainer.resume(trainer.checkpoints.newest())
-            assert trainer.global_step == 7
+            assert trainer.state.global_step == 7
         assert trainer.train() == 0
     assert_same_end(whole_adamw, tmp_path)
     arrays, _ = final_state(tmp_path)
@@ -282,7 +286,7 @@ class Loud(TinyNet):
 def test_overflowing_steps_are_skipped_counted_and_remembered(tmp_path):
     scale = LossScale(2.0**126, fixed=False)
     trainer = make_trainer(tmp_path, net=Loud(), loss_scale=scale, save_steps=1)
-    initial = {name: array.tobytes() for name, array in trainer.state()}
+    initial = {name: array.tobytes() for name, array in trainer.state.arrays()}
     assert trainer.train() == 0
     assert 1 <= scale.skipped < 15
     assert scale.value == 2.0 ** (126 - scale.skipped)

@@ -19,10 +19,13 @@ SPARE = 64 * MIB  # stays free beside a checkpoint, for the logs and results tha
 
 
 class CheckpointFolder:
-    """The checkpoints of one run: ``maskrcnn-{epoch}_{step}.ckpt`` (the newest ``keep`` of them) and the best
-    one.
+    """Checkpoints of one run: ``maskrcnn-{epoch}_{step}.ckpt``, the newest of them, and ``best.ckpt``.
 
     ``epoch`` counts from 1 and ``step`` within the epoch, as in the model zoo's names.
+
+    Args:
+        folder: Where they lie.
+        keep: How many of the newest are kept.
     """
 
     PATTERN = re.compile(r"maskrcnn-(\d+)_(\d+)\.ckpt")
@@ -32,7 +35,11 @@ class CheckpointFolder:
         self.keep = max(keep, 1)
 
     def prepare(self) -> None:
-        """Create the folder, prove that it can be written, and remove what killed runs left half written."""
+        """Creates the folder, proves that it can be written, and removes what killed runs left half written.
+
+        Raises:
+            CheckpointError: It cannot be written.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             probe = self.folder / f".write_test.{os.getpid()}.tmp"
@@ -46,9 +53,15 @@ class CheckpointFolder:
             ) from error
 
     def require_space(self, size: int) -> None:
-        """Raise CheckpointError unless a checkpoint of ``size`` bytes fits and leaves ``SPARE`` bytes free.
+        """Makes sure that another checkpoint fits.
 
         The oldest checkpoint goes only after the newest has come, so there must be room for one more than are kept.
+
+        Args:
+            size: Bytes of a checkpoint.
+
+        Raises:
+            CheckpointError: It would not leave ``SPARE`` bytes free.
         """
         try:
             free = shutil.disk_usage(self.folder).free
@@ -62,13 +75,13 @@ class CheckpointFolder:
             )
 
     def listed(self) -> list[Path]:
-        """Checkpoints by name, oldest first; not checked."""
+        """Returns the checkpoints by name, oldest first; not checked."""
         if not self.folder.is_dir():
             return []
         return sorted((p for p in self.folder.iterdir() if self.PATTERN.fullmatch(p.name)), key=self._position)
 
     def newest(self) -> Path | None:
-        """The newest checkpoint that passes its integrity check, None if there is none."""
+        """Returns the newest checkpoint that passes its integrity check, None if there is none."""
         for path in reversed(self.listed()):
             try:
                 load_meta(path)
@@ -78,11 +91,22 @@ class CheckpointFolder:
         return None
 
     def go_on_from(self, path: Path, epoch: int, step: int) -> Path:
-        """Make ``path`` the newest: a run continues from it, and counts its position as ``epoch`` and ``step``.
+        """Makes the checkpoint that a run continues from the newest.
 
         Checkpoints of later positions, which the run leaves behind, become ``*.previous``. Where the run counts
-        otherwise than the one before (another number of images a step), ``path`` is renamed, so that the order of the
-        names stays the order of the checkpoints. Returns the path it has then.
+        otherwise than the one before (another number of images a step), the checkpoint is renamed, so that the order of
+        the names stays the order of the checkpoints.
+
+        Args:
+            path: The checkpoint.
+            epoch: Its epoch, as the run counts.
+            step: Its step in the epoch, as the run counts.
+
+        Returns:
+            The path it has then.
+
+        Raises:
+            CheckpointError: A checkpoint cannot be renamed.
         """
         here = self.folder / f"maskrcnn-{epoch}_{step}.ckpt"
         ours = path.resolve().parent == self.folder.resolve() and self.PATTERN.fullmatch(path.name) is not None
@@ -105,7 +129,7 @@ class CheckpointFolder:
         return int(match[1]), int(match[2])
 
     def save(self, params: Mapping[str, np.ndarray], meta: Mapping, epoch: int, step: int) -> Path:
-        """Write ``maskrcnn-{epoch}_{step}.ckpt``, then delete the oldest beyond ``keep``."""
+        """Writes ``maskrcnn-{epoch}_{step}.ckpt``, then deletes the oldest beyond ``keep``; returns its path."""
         path = self._write(f"maskrcnn-{epoch}_{step}.ckpt", params, meta)
         for old in self.listed()[: -self.keep]:
             if old != path:
@@ -116,11 +140,11 @@ class CheckpointFolder:
         return path
 
     def save_best(self, params: Mapping[str, np.ndarray], meta: Mapping) -> Path:
-        """Write ``best.ckpt``; it is never deleted by newer checkpoints."""
+        """Writes ``best.ckpt``, which newer checkpoints never delete; returns its path."""
         return self._write(BEST_NAME, params, meta)
 
     def best_meta(self) -> dict:
-        """Metadata of ``best.ckpt``, {} if there is none yet; a damaged one is named, and counts as none."""
+        """Returns the metadata of ``best.ckpt``, {} if there is none; a damaged one is named, and counts as none."""
         path = self.folder / BEST_NAME
         try:
             return load_meta(path) if path.exists() else {}

@@ -48,11 +48,15 @@ TYPE_NAMES = {np.dtype(dtype): name for name, dtype in TYPES.items()}
 
 
 def save_checkpoint(path: Path, params: Iterable[tuple[str, np.ndarray]], meta: Mapping) -> None:
-    """Write ``params`` and ``meta`` to ``path``; after a failure or a kill the file is as it was before.
+    """Writes a checkpoint; after a failure or a kill the file is as it was before.
 
-    :param params: (name, array) pairs; a generator keeps only one array in memory.
-    :param meta: whatever JSON can hold.
-    :raises CheckpointError: the folder cannot be written or the disk is full.
+    Args:
+        path: The file.
+        params: (name, array) pairs; a generator keeps only one array in memory.
+        meta: Whatever JSON can hold.
+
+    Raises:
+        CheckpointError: The folder cannot be written or the disk is full.
     """
     try:
         with whole_file(path) as file:
@@ -68,7 +72,7 @@ def save_checkpoint(path: Path, params: Iterable[tuple[str, np.ndarray]], meta: 
 
 
 def _write_entry(file: BinaryIO, name: str, kind: str, dims: Iterable[int], array: np.ndarray, crc: int) -> int:
-    """Append one entry and return the crc so far."""
+    """Appends one entry and returns the crc so far."""
     message = Checkpoint()
     value = message.value.add()
     value.tag = name
@@ -81,16 +85,17 @@ def _write_entry(file: BinaryIO, name: str, kind: str, dims: Iterable[int], arra
 
 
 def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
-    """Network parameters by name and the metadata ({} for a plain MindSpore checkpoint without ours).
+    """Returns the network parameters by name, and the metadata ({} for a MindSpore checkpoint that is not ours).
 
-    :raises CheckpointError: missing, truncated, damaged (crc), or no MindSpore checkpoint.
+    Raises:
+        CheckpointError: The file is missing, truncated, damaged (crc), or no MindSpore checkpoint.
     """
     arrays, meta = load_training_state(path)
     return {name: a for name, a in arrays.items() if not name.startswith(MOMENT_PREFIXES)}, meta
 
 
 def load_training_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
-    """As ``load_checkpoint``, with the state of the optimizer among the arrays."""
+    """Returns the same as ``load_checkpoint``, with the state of the optimizer among the arrays."""
     path = Path(path)
     arrays: dict[str, np.ndarray] = {}
     meta: dict = {}
@@ -112,7 +117,7 @@ def load_training_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def load_meta(path: str | Path) -> dict:
-    """Metadata of a checkpoint after its whole file has passed the integrity check."""
+    """Returns the metadata of a checkpoint after its whole file has passed the integrity check."""
     path = Path(path)
     meta: dict = {}
     for value in _entries(path):
@@ -140,7 +145,7 @@ def _parse_meta(path: Path, content: bytes) -> dict:
 
 
 def _entries(path: Path) -> Iterator:
-    """The Checkpoint.Value messages of a file, one in memory at a time; the crc is checked first."""
+    """Yields the Checkpoint.Value messages of a file, one in memory at a time; the crc is checked first."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -163,7 +168,7 @@ def _entries(path: Path) -> Iterator:
 
 
 def _trailer(file: BinaryIO, size: int) -> tuple[int, int | None]:
-    """Where the entries end, and the stored crc32 if the file has one; leaves ``file`` at its start."""
+    """Returns where the entries end, and the stored crc32 if the file has one; leaves ``file`` at its start."""
     length = len(CRC_MARK) + CRC_BYTES
     tail = b""
     if size > length:
@@ -176,7 +181,7 @@ def _trailer(file: BinaryIO, size: int) -> tuple[int, int | None]:
 
 
 def _crc(file: BinaryIO, end: int, block: int = 2**22) -> int:
-    """crc32 of the first ``end`` bytes; leaves ``file`` at its start."""
+    """Returns the crc32 of the first ``end`` bytes; leaves ``file`` at its start."""
     crc = 0
     for start in range(0, end, block):
         crc = zlib.crc32(file.read(min(block, end - start)), crc)
@@ -185,7 +190,7 @@ def _crc(file: BinaryIO, end: int, block: int = 2**22) -> int:
 
 
 def _read_entry(file: BinaryIO, path: Path, end: int) -> bytes:
-    """Bytes of the next top-level protobuf field, its tag and length included."""
+    """Returns the bytes of the next top-level protobuf field, its tag and length included."""
     start = file.tell()
     head = file.read(11)  # one byte of tag, then a length of at most ten bytes, seven bits in each
     if head[0] != VALUE_TAG:

@@ -14,7 +14,14 @@ from maskrcnn.errors import CheckpointError, DataError, TrainingError
 
 
 class Saver:
-    """Saves every so many steps, at the end of the run, and before it ends with an error; nothing without a folder."""
+    """Decides when the state is saved: every so many steps, at the end of the run, and before it ends with an error.
+
+    Args:
+        folder: Where checkpoints go; None: nothing is ever saved.
+        state: Gives the names and values of a checkpoint of the current step.
+        meta: Gives its metadata, with ``epoch`` and ``step`` (from 1), which name the file, and ``global_step``.
+        every: Steps between checkpoints; 0: only where one is asked for.
+    """
 
     def __init__(
         self,
@@ -23,11 +30,6 @@ class Saver:
         meta: Callable[[], dict],
         every: int = 0,
     ) -> None:
-        """``state`` and ``meta`` give what a checkpoint of the current step holds, see ``save_checkpoint``.
-
-        :param meta: with ``epoch`` and ``step`` (from 1), which name the file, and ``global_step``.
-        :param every: steps between checkpoints; 0: only where one is asked for.
-        """
         self.folder, self.meta, self.every = folder, meta, every
         self.writer = CheckpointWriter(folder, state) if folder else None
         self.resumed_from: Path | None = None
@@ -42,12 +44,12 @@ class Saver:
         return (self.writer and self.writer.newest) or self.resumed_from
 
     def resumed(self, path: Path, global_step: int) -> None:
-        """Take note that the run continues ``path``."""
+        """Takes note that the run continues ``path``."""
         self.resumed_from, self.saved_step = path, global_step
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Within the block the run trains; at its end, an error or not, all that can be saved is on disk.
+        """Makes sure that at the end of the block, an error or not, all that can be saved is on disk.
 
         Two signals end the program in the middle of a save: that checkpoint is not there then, those before are.
         """
@@ -67,7 +69,7 @@ class Saver:
             raise
 
     def after_step(self, global_step: int) -> None:
-        """Begin to save if it is time to; raise what went wrong with the save before.
+        """Begins to save if it is time to; raises what went wrong with the save before.
 
         Training does not wait for the disk here: a save that falls due while the one before is still being written
         is taken after the first step at which that is done.
@@ -85,7 +87,7 @@ class Saver:
             print("a checkpoint comes late: writing one takes longer than the steps between two", flush=True)
 
     def save_now(self) -> None:
-        """Return when the current step is on disk."""
+        """Returns when the current step is on disk."""
         if not self.writer:
             return
         if self.saved_step != self.meta()["global_step"]:
@@ -93,12 +95,12 @@ class Saver:
         self.writer.wait()
 
     def save_best(self, figures: dict) -> None:
-        """Return when the current step is on disk as best.ckpt, with ``figures`` in its metadata."""
+        """Returns when the current step is on disk as best.ckpt, with ``figures`` in its metadata."""
         self.writer.save_best({**self.meta(), **figures})
         self.writer.wait()
 
     def settle(self) -> None:
-        """Wait for what is being written while an error ends the run, which a second one must not hide."""
+        """Waits for what is being written while an error ends the run, which a second one must not hide."""
         try:
             if self.writer:
                 self.writer.wait()
@@ -111,7 +113,7 @@ class Saver:
         self.saved_step, self._due = meta["global_step"], False
 
     def _rescue(self) -> None:
-        """Save the steps done before the error that ends the run, unless it is one of the weights."""
+        """Saves the steps done before the error that ends the run, unless it is one of the weights."""
         self.settle()
         if not self.writer or not self.sound:
             return

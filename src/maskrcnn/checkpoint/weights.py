@@ -10,13 +10,13 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, nn
 
-from maskrcnn.checkpoint.format import load_checkpoint
+from maskrcnn.checkpoint.format import MOMENT_PREFIXES, load_checkpoint
 from maskrcnn.errors import CheckpointError
 
 BACKBONE = "backbone."
 ZOO_CLASSIFIER = "end_point."  # in the ResNets of MindSpore's model zoo
 # What MindSpore's optimizers and train cells leave in a checkpoint besides the network.
-TRAINING_STATE = ("moments.", "accum.", "moment1.", "moment2.", "stat.")
+TRAINING_STATE = (*MOMENT_PREFIXES, "accum.", "stat.")
 TRAINING_COUNTERS = {
     "global_step",
     "learning_rate",
@@ -42,7 +42,7 @@ class MatchReport:
     notes: list[str] = field(default_factory=list)  # what a user should know
 
     def lines(self) -> list[str]:
-        """The report as text, one aspect a line, every name that did not match included."""
+        """Returns the report as text, one aspect a line, every name that did not match included."""
         total = len(self.matched) + len(self.reshaped) + len(self.missing)
         lines = [f"pre_trained {self.path}: {len(self.matched)} of the network's {total} parameters loaded"]
         for what, names in (
@@ -56,13 +56,20 @@ class MatchReport:
 
 
 def load_pretrained(network: nn.Cell, path: str | Path) -> MatchReport:
-    """Start ``network`` from a checkpoint of a backbone or of a whole network.
+    """Starts ``network`` from a checkpoint of a backbone or of a whole network.
 
-    Names must match exactly, or with ``backbone.`` put in front of all of the file's. Outside the backbone a
-    parameter of another shape (the predictors of another number of classes) is reported and left as it is.
+    Names must match exactly, or with ``backbone.`` put in front of all of the file's. Outside the backbone a parameter
+    of another shape (the predictors of another number of classes) is reported and left as it is.
 
-    :raises CheckpointError: unreadable file, nothing matched, another backbone, or values that are not
-        finite.
+    Args:
+        network: Changed in place.
+        path: The checkpoint.
+
+    Returns:
+        What became of every entry and every parameter.
+
+    Raises:
+        CheckpointError: The file is unreadable, matches nothing, has another backbone, or values that are not finite.
     """
     path = Path(path)
     arrays, meta = load_checkpoint(path)
@@ -99,7 +106,16 @@ def load_pretrained(network: nn.Cell, path: str | Path) -> MatchReport:
 
 
 def assign(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray], path: Path) -> None:
-    """Set the parameters named in ``arrays``, whose shapes fit; CheckpointError for a NaN or infinity."""
+    """Sets the parameters named in ``arrays``, whose shapes fit.
+
+    Args:
+        parameters: Parameters by name.
+        arrays: Their values.
+        path: Where the values come from, for the message.
+
+    Raises:
+        CheckpointError: A value is NaN or infinite.
+    """
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise CheckpointError(f"{path} holds values that are not finite in {name}: use another checkpoint")
@@ -108,7 +124,10 @@ def assign(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray]
 
 
 def _notes_on_foreign(names: Iterable[str], path: Path) -> list[str]:
-    """A model-zoo ResNet has our names, but its batch normalisation another eps, which the converter folds in."""
+    """Returns what a user should know of a ResNet of the model zoo.
+
+    It has our names, but its batch normalisation another eps, which the converter folds in.
+    """
     if not any(name.startswith(ZOO_CLASSIFIER) for name in names):
         return []
     return [

@@ -13,15 +13,18 @@ from maskrcnn.checkpoint.folder import CheckpointFolder
 
 
 class CheckpointWriter:
-    """Saves the state of a run on a thread of its own.
+    """Thread that saves the state of a run.
 
     ``save`` copies the state into memory that is allocated once and returns; the thread encodes, writes, checks and
     renames. There is one copy and one thread, so one checkpoint is written at a time: who must not be held up asks
     ``busy`` first. What goes wrong in the thread is raised by the next ``check``, ``save`` or ``wait``.
+
+    Args:
+        folder: Where checkpoints go.
+        state: Gives the names and values of all that is to be saved, the same names and shapes every time.
     """
 
     def __init__(self, folder: CheckpointFolder, state: Callable[[], Iterable[tuple[str, np.ndarray]]]) -> None:
-        """``state`` gives the names and values of all that is to be saved, the same names and shapes every time."""
         self.folder, self._state = folder, state
         self.newest: Path | None = None  # the latest checkpoint that is whole and on disk
         self._copy: dict[str, np.ndarray] = {}
@@ -29,7 +32,11 @@ class CheckpointWriter:
         self._error: Exception | None = None
 
     def prepare(self) -> None:
-        """Allocate the copy; CheckpointError if the disk has no room for a single checkpoint."""
+        """Allocates the copy.
+
+        Raises:
+            CheckpointError: The disk has no room for a single checkpoint.
+        """
         # by copying, not by np.empty: the first touch of new memory takes far longer than the copy itself
         self._copy = {name: array.copy() for name, array in self._state()}
         self.folder.require_space(sum(array.nbytes for array in self._copy.values()))
@@ -40,14 +47,14 @@ class CheckpointWriter:
         return self._thread is not None and self._thread.is_alive()
 
     def save(self, meta: dict, epoch: int, step: int) -> float:
-        """Begin to write the checkpoint of a position; returns the seconds that the caller was held up.
+        """Begins to write the checkpoint of a position; returns the seconds that the caller was held up.
 
         Waits for the checkpoint before it, if that is still being written.
         """
         return self._begin(lambda: self.folder.save(self._copy, meta, epoch, step))
 
     def save_best(self, meta: dict) -> float:
-        """As ``save``, into best.ckpt; ``newest`` stays as it is."""
+        """Does the same as ``save``, into best.ckpt; ``newest`` stays as it is."""
 
         def write() -> Path | None:
             self.folder.save_best(self._copy, meta)
@@ -56,12 +63,12 @@ class CheckpointWriter:
         return self._begin(write)
 
     def check(self) -> None:
-        """Raise what went wrong in the thread, without waiting for it."""
+        """Raises what went wrong in the thread, without waiting for it."""
         if self._error is not None:
             self.wait()
 
     def wait(self) -> None:
-        """Return when nothing is being written any more; raise what went wrong."""
+        """Returns when nothing is being written any more; raises what went wrong."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None

@@ -1,4 +1,4 @@
-"""Start a job of several processes and see it through: ``python -m maskrcnn.launch [OPTION]... SCRIPT [ARGUMENT]...``.
+"""A job of several processes, started and seen through: ``python -m maskrcnn.launch [OPTION]... SCRIPT [ARGUMENT]...``.
 
 The processes are started by MindSpore's msrun, on Ascend, GPU and CPU alike. This adds what msrun leaves open: rank
 tables are checked, the process that failed is named with its exit cause and its log, nothing is left running, signals
@@ -29,15 +29,19 @@ RESUME = ("--resume", "auto")
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong option like all other errors, in one line."""
+    """Parser that reports a wrong option like all other errors, in one line."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see --help")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The launcher's own options."""
-    made = Parser(prog="python -m maskrcnn.launch", description=__doc__.split("\n\n")[0], allow_abbrev=False)
+    """Returns the parser of the launcher's own options."""
+    made = Parser(
+        prog="python -m maskrcnn.launch",
+        description="Start a job of several processes and see it through.",
+        allow_abbrev=False,
+    )
     where = made.add_mutually_exclusive_group(required=True)
     where.add_argument("--rank_table", type=Path, metavar="FILE", help="the Ascend devices, on one or more servers")
     where.add_argument("--workers", type=int, metavar="N", help="processes on this host")
@@ -55,21 +59,25 @@ def parser() -> argparse.ArgumentParser:
 
 
 def job_spec(options: argparse.Namespace) -> JobSpec:
-    """Check the options and say what to start. Raises DistributedError."""
+    """Returns what the options say to start.
+
+    Raises:
+        DistributedError: They make no job, or the rank table cannot be used.
+    """
     if not options.script.is_file():
         raise DistributedError(f"there is no script {options.script}")
     table = read_rank_table(options.rank_table) if options.rank_table else None
     if table:
-        world, local = table.world_size, len(table.servers[0].devices)
+        world_size, local_world_size = table.world_size, len(table.servers[0].devices)
         nodes = len(table.servers)
         node_rank = table.node_rank(own_addresses()) if options.node_rank is None else options.node_rank
     else:
-        local, nodes, node_rank = options.workers, options.nodes, options.node_rank or 0
-        world = local * nodes
+        local_world_size, nodes, node_rank = options.workers, options.nodes, options.node_rank or 0
+        world_size = local_world_size * nodes
         if nodes > 1 and None in (options.node_rank, options.master_addr):
             raise DistributedError("several hosts need --node_rank and --master_addr")
-    if world < 1 or not 0 <= node_rank < nodes:
-        raise DistributedError(f"{world} processes and node_rank {node_rank} of {nodes} hosts make no job")
+    if world_size < 1 or not 0 <= node_rank < nodes:
+        raise DistributedError(f"{world_size} processes and node_rank {node_rank} of {nodes} hosts make no job")
     devices: tuple[int, ...] = ()
     if table:
         table.check_devices(node_rank)
@@ -78,29 +86,29 @@ def job_spec(options: argparse.Namespace) -> JobSpec:
     if not options.master_addr and not is_address(address):
         raise DistributedError(f"{table.path} calls server 0 '{address}': give its address with --master_addr")
     return JobSpec(
-        [str(options.script.resolve()), *options.arguments],
-        world,
-        local,
-        node_rank,
-        address,
-        options.master_port,
-        options.log_dir.resolve(),
-        options.start_timeout,
-        options.bind_core,
-        devices,
-        table and table.path.resolve(),
+        command=[str(options.script.resolve()), *options.arguments],
+        world_size=world_size,
+        local_world_size=local_world_size,
+        node_rank=node_rank,
+        master_addr=address,
+        master_port=options.master_port,
+        log_dir=options.log_dir.resolve(),
+        start_timeout=options.start_timeout,
+        bind_core=options.bind_core,
+        devices=devices,
+        rank_table=table and table.path.resolve(),
     )
 
 
 def own_addresses() -> set[str]:
-    """The IP addresses of this host."""
+    """Returns the IP addresses of this host."""
     families = (socket.AF_INET, socket.AF_INET6)
     interfaces = psutil.net_if_addrs().values()
     return {address.address.split("%")[0] for found in interfaces for address in found if address.family in families}
 
 
 def run(spec: JobSpec, max_restarts: int = 0) -> Ending:
-    """Run the job, again after a failure that may pass, up to ``max_restarts`` times."""
+    """Runs the job, again after a failure that may pass, up to ``max_restarts`` times."""
     command = list(spec.command)
     for restart in range(max_restarts + 1):
         if spec.node_rank == 0:
@@ -116,7 +124,7 @@ def run(spec: JobSpec, max_restarts: int = 0) -> Ending:
 
 
 def run_once(spec: JobSpec) -> Ending:
-    """Run the job; SIGINT and SIGTERM let its processes save and stop, a second one ends them at once."""
+    """Runs the job; SIGINT and SIGTERM let its processes save and stop, a second one ends them at once."""
     job = Job(spec)
 
     def stop(number: int, frame: object) -> None:
@@ -135,7 +143,7 @@ def run_once(spec: JobSpec) -> Ending:
 
 
 def keep_logs(spec: JobSpec) -> None:
-    """Put the logs of an earlier start aside, since msrun begins them anew."""
+    """Puts the logs of an earlier start aside, since msrun begins them anew."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     with writing_logs(spec):
         for log in (spec.log(None), *(spec.log(spec.first_rank + k) for k in range(spec.local_world_size))):
@@ -144,7 +152,7 @@ def keep_logs(spec: JobSpec) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The launcher from its command line to its exit code, that of the rank that failed first."""
+    """Runs the launcher; returns its exit code, that of the rank that failed first."""
     options = parser().parse_args(argv)
     ending = run(job_spec(options), options.max_restarts)
     if ending.reason:

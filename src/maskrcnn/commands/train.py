@@ -1,4 +1,4 @@
-"""What train.py does, from the command line to the exit code."""
+"""The training command, from its command line to its exit code."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ from maskrcnn.distributed.process_group import ProcessGroup
 
 
 def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> int:
-    """Convert the data if that has not been done, then train; returns the exit code.
+    """Converts the data if that has not been done, then trains.
 
-    0: done. 130 or 143: stopped by SIGINT or SIGTERM, after a checkpoint. Raises MaskRCNNError.
+    Args:
+        argv: The command line; None: that of the process.
+        defaults: A YAML file with the defaults.
+
+    Returns:
+        The exit code. 0: done. 130 or 143: stopped by SIGINT or SIGTERM, after a checkpoint.
+
+    Raises:
+        MaskRCNNError: It cannot be done.
     """
     cfg = load_config(argv, defaults=defaults, description="Train Mask R-CNN.")
     # MindSpore takes seconds to import: mistakes in the settings are reported before that.
     from maskrcnn.data.records.conversion import convert_from_config
     from maskrcnn.device import join_process_group
-    from maskrcnn.training.build import build_trainer, check_folders, checkpoint_folder
+    from maskrcnn.training.build import build_trainer
+    from maskrcnn.training.folders import check_folders, checkpoint_folder
 
     if cfg.only_create_dataset:
         convert_from_config(cfg)
@@ -32,7 +41,10 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> int
 
 
 def convert_once(cfg: Config, group: ProcessGroup) -> Path:
-    """The record of the training data, made if need be by rank 0, then by one process of each host that lacks it."""
+    """Returns the record of the training data, made first if need be.
+
+    Rank 0 makes it, then one process of each host that does not see it.
+    """
     from maskrcnn.data.records.conversion import convert_from_config
 
     if group.rank == 0:

@@ -18,10 +18,9 @@ from pathlib import Path
 import psutil
 
 from maskrcnn.distributed.process_group import DEVICES, EXIT_LOST, LAUNCHER, RANK, ROLE, SCHEDULER
-from maskrcnn.errors import DistributedError, MaskRCNNError
+from maskrcnn.errors import EXIT_USER_ERROR, DistributedError
 
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of a run that has saved and stopped on a signal
-EXIT_USER_ERROR = MaskRCNNError.exit_code  # of a configuration, of data, of a loss: it would only come again
 GRACE = 5.0  # seconds for the others to end by themselves after one has failed: a checkpoint may be half written
 SHORT_GRACE = 2.0
 POLL = 0.1
@@ -51,7 +50,7 @@ class JobSpec:
         return self.node_rank * self.local_world_size
 
     def log(self, rank: int | None) -> Path:
-        """Where msrun puts the output of a rank, or of the scheduler (None)."""
+        """Returns where msrun puts the output of a rank, or of the scheduler (None)."""
         return self.log_dir / ("scheduler.log" if rank is None else f"worker_{rank}.log")
 
 
@@ -75,7 +74,7 @@ class Job:
     shown: int = 0  # bytes of the first rank's log that have been shown
 
     def run(self) -> Ending:
-        """Start everything and return when nothing of it is left."""
+        """Starts everything and returns when nothing of it is left."""
         _adopt_orphans()
         try:
             self.start()
@@ -84,7 +83,11 @@ class Job:
             self.kill()
 
     def start(self) -> None:
-        """Have msrun start the processes. Raises DistributedError."""
+        """Has msrun start the processes.
+
+        Raises:
+            DistributedError: msrun failed, or the logs cannot be written.
+        """
         spec = self.spec
         options = {
             "worker_num": spec.world_size,
@@ -124,7 +127,7 @@ class Job:
             raise DistributedError(f"msrun failed with exit code {code}: {last_error(output)} (log: {output})")
 
     def find_processes(self, parent: int) -> None:
-        """Take note of the ranks of the processes that msrun has started so far, children of ``parent``."""
+        """Takes note of the ranks of the processes that msrun has started so far, children of ``parent``."""
         with contextlib.suppress(psutil.Error):
             for process in psutil.Process(parent).children():
                 with contextlib.suppress(psutil.Error, ProcessLookupError):
@@ -137,7 +140,7 @@ class Job:
                         self.groups.add(process.pid)
 
     def watch(self) -> Ending:
-        """Wait for the processes; the first that ends badly decides, and the others get ``GRACE`` seconds."""
+        """Waits for the processes; the first that ends badly decides, and the others get ``GRACE`` seconds."""
         ending, deadline, workers = None, None, self.spec.local_world_size
         told = stopped = 0
         while workers and (deadline is None or time.monotonic() < deadline):
@@ -173,7 +176,7 @@ class Job:
         return ending or Ending(0)
 
     def judge(self, rank: int | None, code: int) -> Ending:
-        """What the end of ``rank`` (None: the scheduler) with a return code other than 0 means for the job."""
+        """Returns what the end of ``rank`` (None: the scheduler) with a return code other than 0 means for the job."""
         if self.stop_signal:
             return Ending(128 + self.stop_signal)
         log = self.spec.log(rank)
@@ -188,7 +191,7 @@ class Job:
         return Ending(code if code > 0 else 128 - code, line, may_restart=code not in (EXIT_USER_ERROR, *STOPPED))
 
     def wait_for_scheduler(self) -> None:
-        """After the workers the scheduler ends by itself, within seconds."""
+        """Waits for the scheduler, which ends by itself within seconds of the workers."""
         deadline = time.monotonic() + GRACE
         while self.ranks and time.monotonic() < deadline and _has_children():
             pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -196,18 +199,18 @@ class Job:
             time.sleep(POLL)
 
     def has_workers(self) -> bool:
-        """Whether a process that msrun has started as a worker lives; `tee`, for one, is a child of ours too."""
+        """Returns whether a worker that msrun has started lives; `tee`, for one, is a child of ours too."""
         return any(rank is not None and psutil.pid_exists(pid) for pid, rank in self.ranks.items())
 
     def signal_workers(self, number: int) -> None:
-        """Send a signal to every worker."""
+        """Sends a signal to every worker."""
         for pid, rank in self.ranks.items():
             if rank is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
 
     def kill(self) -> None:
-        """End what is left, with the processes that it has started in turn."""
+        """Ends what is left, with the processes that it has started in turn."""
         left = [psutil.Process(pid) for pid in self.ranks if psutil.pid_exists(pid)]
         for process in left:
             with contextlib.suppress(psutil.Error):
@@ -225,7 +228,7 @@ class Job:
         self.ranks.clear()
 
     def show_log(self) -> None:
-        """Pass on what the first rank of this host has written since."""
+        """Passes on what the first rank of this host has written since."""
         with contextlib.suppress(FileNotFoundError), open(self.spec.log(self.spec.first_rank), "rb") as file:
             file.seek(self.shown)
             new = file.read()
@@ -236,7 +239,11 @@ class Job:
 
 @contextlib.contextmanager
 def writing_logs(spec: JobSpec) -> Iterator[None]:
-    """Raise DistributedError where something cannot be written into the folder of logs."""
+    """Names the folder of logs where something cannot be written into it.
+
+    Raises:
+        DistributedError: In place of an OSError of the block.
+    """
     try:
         yield
     except OSError as error:
@@ -246,7 +253,7 @@ def writing_logs(spec: JobSpec) -> Iterator[None]:
 
 
 def environment(spec: JobSpec) -> dict[str, str]:
-    """The environment of msrun: this Python first in PATH, since it calls Python by name, and the devices."""
+    """Returns the environment of msrun: this Python first in PATH, since it calls Python by name, and the devices."""
     variables = {**os.environ, LAUNCHER: str(os.getpid())}
     variables["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     variables.setdefault("GLOG_v", "3")
@@ -256,7 +263,11 @@ def environment(spec: JobSpec) -> dict[str, str]:
 
 
 def python_name() -> str:
-    """The name under which msrun finds this Python: it knows ``python`` and ``python3`` only."""
+    """Returns the name under which msrun finds this Python: it knows ``python`` and ``python3`` only.
+
+    Raises:
+        DistributedError: This Python has neither name.
+    """
     folder = str(Path(sys.executable).parent)
     for name in ("python", "python3"):
         found = shutil.which(name, path=folder)
@@ -266,7 +277,11 @@ def python_name() -> str:
 
 
 def check_port(address: str, port: int) -> None:
-    """Raise DistributedError if the scheduler could not listen there."""
+    """Makes sure that the scheduler can listen on a port.
+
+    Raises:
+        DistributedError: It is in use, or not allowed.
+    """
     try:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -278,7 +293,7 @@ def check_port(address: str, port: int) -> None:
 
 
 def last_error(log: Path) -> str:
-    """The last line of a log that looks like the reason of an end: ours, Python's, or else whatever came last."""
+    """Returns the last line of a log that looks like the reason of an end: ours, Python's, or else the last one."""
     try:
         with open(log, "rb") as file:
             file.seek(max(os.fstat(file.fileno()).st_size - TAIL, 0))
@@ -295,13 +310,13 @@ def last_error(log: Path) -> str:
 
 
 def _adopt_orphans() -> None:
-    """Become the parent of what msrun leaves behind, so that every exit code arrives here, at once."""
+    """Becomes the parent of what msrun leaves behind, so that every exit code arrives here, at once."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise DistributedError(f"this system cannot watch processes: {os.strerror(ctypes.get_errno())}")
 
 
 def _kill_group(group: int) -> bool:
-    """Kill the processes of a group; False if it has none any more."""
+    """Kills the processes of a group; returns False if it has none any more."""
     try:
         os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):  # the latter: the number is someone else's by now
@@ -310,7 +325,7 @@ def _kill_group(group: int) -> bool:
 
 
 def _reap() -> None:
-    """Let go of all children that have ended."""
+    """Lets go of all children that have ended."""
     while _has_children() and os.waitpid(-1, os.WNOHANG)[0]:
         pass
 

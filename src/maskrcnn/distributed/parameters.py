@@ -12,7 +12,7 @@ from maskrcnn.distributed.process_group import ProcessGroup
 
 
 def share_parameters(parameters: Iterable[Parameter], group: ProcessGroup) -> None:
-    """Give ``parameters`` the values that they have on rank 0, bit for bit; they have the same shapes on all ranks."""
+    """Gives ``parameters`` the values that they have on rank 0, bit for bit; their shapes are the same on all ranks."""
     if group.alone:
         return
     parameters = list(parameters)

@@ -1,4 +1,4 @@
-"""This process among those of its job, and what they say to each other outside of the network's graph."""
+"""The processes of a job, and what they say to each other outside of the network's graph."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ SCHEDULER = "MS_SCHED"
 
 
 def started_by_msrun() -> bool:
-    """True in the processes of a job, false in one that was started by itself."""
+    """Returns whether this is a process of a job, and was not started by itself."""
     return ROLE in os.environ
 
 
 def is_scheduler() -> bool:
-    """True in the process that msrun starts to bring the others together; it does no work of its own."""
+    """Returns whether this is the process that msrun starts to bring the others together; it does no work itself."""
     return os.environ.get(ROLE) == SCHEDULER
 
 
 def local_device(default: int) -> int:
-    """The device of this process: named by the launcher or msrun, ``default`` in a process of its own."""
+    """Returns the device of this process: named by the launcher or msrun, ``default`` in a process of its own."""
     if not started_by_msrun():
         return default
     local_rank = int(os.environ.get(LOCAL_RANK, "0"))
@@ -51,21 +51,30 @@ def local_device(default: int) -> int:
 
 
 class ProcessGroup:
-    """Rank 0 of 1, unless msrun started this process.
+    """This process among those of its job; rank 0 of 1, unless msrun started it.
 
     Every method is to be called by all ranks, in the same order. All waiting ends after ``timeout`` seconds with one
     line that says what was waited for, and exit code 3: a process that waits for its peers cannot be interrupted.
+
+    Args:
+        rank: Number of this process.
+        world_size: Number of processes.
+        timeout: Most seconds of waiting.
+
+    Attributes:
+        local_rank: Number of this process among those of its host.
     """
 
     def __init__(self, rank: int = 0, world_size: int = 1, timeout: float = 0.0) -> None:
         self.rank, self.world_size, self.timeout = rank, world_size, timeout
-        self.local_rank = 0  # among the ranks of this host
+        self.local_rank = 0
 
     @classmethod
     def join(cls, timeout: float) -> ProcessGroup:
-        """Meet the other processes of the job; the device has been set. The scheduler never returns from here.
+        """Meets the other processes of the job; the device has been set. The scheduler never returns from here.
 
-        Raises PeersLost where msrun's other processes cannot be reached.
+        Raises:
+            PeersLost: The other processes cannot be reached.
         """
         if not started_by_msrun():
             return cls()
@@ -93,16 +102,16 @@ class ProcessGroup:
         return self.world_size == 1
 
     def barrier(self, reason: str) -> None:
-        """Return when all ranks have come here; ``reason`` completes "waiting for"."""
+        """Returns when all ranks have come here; ``reason`` completes "waiting for"."""
         self.all_gather(b"", reason)
 
     def gather(self, data: bytes, reason: str) -> list[bytes] | None:
-        """The ``data`` of every rank, in their order, on rank 0; None on the others, which keep nothing."""
+        """Returns the ``data`` of every rank, in their order, on rank 0; None on the others, which keep nothing."""
         gathered = self.all_gather(data, reason, keep=self.rank == 0)
         return gathered if self.rank == 0 else None
 
     def all_gather(self, data: bytes, reason: str, keep: bool = True) -> list[bytes]:
-        """The ``data`` of every rank, in their order, on all ranks; nothing without ``keep``."""
+        """Returns the ``data`` of every rank, in their order, on all ranks; nothing without ``keep``."""
         if self.alone:
             return [data]
         from mindspore import Tensor, ops
@@ -123,7 +132,7 @@ class ProcessGroup:
         return [b"".join(part)[:length] for part, length in zip(parts, lengths)] if keep else []
 
     def broadcast(self, data: bytes, reason: str) -> bytes:
-        """The ``data`` of rank 0, on all ranks; what the others give is not looked at."""
+        """Returns the ``data`` of rank 0, on all ranks; what the others give is not looked at."""
         if self.alone:
             return data
         from mindspore import Tensor, ops
@@ -141,7 +150,15 @@ class ProcessGroup:
         return buffer[:length].tobytes()
 
     def check_same(self, data: bytes, what: str) -> None:
-        """Raise DistributedError unless ``data`` is the same on all ranks; ``what`` names it."""
+        """Makes sure that all ranks have the same.
+
+        Args:
+            data: What this rank has.
+            what: Its name, for the message.
+
+        Raises:
+            DistributedError: A rank has something else than rank 0.
+        """
         here = f"{socket.gethostname()} {hashlib.sha256(data).hexdigest()}"
         everyone = [line.decode().split() for line in self.all_gather(here.encode(), f"{what} of the other ranks")]
         for rank, (host, digest) in enumerate(everyone):
@@ -152,7 +169,11 @@ class ProcessGroup:
 
     @contextlib.contextmanager
     def time_limit(self, reason: str) -> Iterator[None]:
-        """Within the block, no more than ``timeout`` seconds pass; RuntimeErrors in it mean that a peer is lost."""
+        """Ends the process if the block takes more than ``timeout`` seconds.
+
+        Raises:
+            PeersLost: A RuntimeError came out of the block: MindSpore has lost a peer.
+        """
         timer = threading.Timer(self.timeout, self._give_up, (reason,))
         timer.daemon = True
         timer.start()
@@ -176,7 +197,7 @@ class ProcessGroup:
 
 
 def set_time_limits(target: str, timeout: float) -> None:
-    """How long MindSpore and HCCL wait for a process that is late, and for one that is gone, unless the user has said.
+    """Sets how long MindSpore and HCCL wait for a process that is late or gone, unless the user has.
 
     On a CPU MindSpore has one limit for both, so it must be the longer one; processes of this host that are gone are
     the launcher's matter. HCCL accepts 120 to 7200 s to connect and 68 to 17340 s for an operation.
@@ -189,7 +210,7 @@ def set_time_limits(target: str, timeout: float) -> None:
 
 
 def stop_with_launcher() -> None:
-    """Have this process save and stop if the launcher is killed, as if it had passed on a signal.
+    """Has this process save and stop if the launcher is killed, as if it had passed on a signal.
 
     The launcher is its parent as soon as msrun, which started it, has ended.
     """
@@ -204,5 +225,5 @@ def stop_with_launcher() -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a message of MindSpore, which go on for pages."""
+    """Returns the first line of a message of MindSpore, which go on for pages."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

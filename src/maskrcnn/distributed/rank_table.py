@@ -36,7 +36,11 @@ class RankTable:
         return sum(len(server.devices) for server in self.servers)
 
     def node_rank(self, addresses: Collection[str]) -> int:
-        """Which server has one of the IP ``addresses`` of this host. Raises DistributedError if not exactly one has."""
+        """Returns which server has one of the IP ``addresses`` of this host.
+
+        Raises:
+            DistributedError: Not exactly one has.
+        """
         if len(self.servers) == 1:
             return 0
         found = [k for k, server in enumerate(self.servers) if server.server_id in addresses]
@@ -49,7 +53,15 @@ class RankTable:
         return found[0]
 
     def check_devices(self, node_rank: int, folder: Path = Path("/dev")) -> None:
-        """Raise DistributedError if server ``node_rank`` lacks a device; ``folder`` is where the device files are."""
+        """Makes sure that this host has the devices of server ``node_rank``.
+
+        Args:
+            node_rank: Number of the server.
+            folder: Where the device files are.
+
+        Raises:
+            DistributedError: A device is not there.
+        """
         missing = [d for d in self.servers[node_rank].devices if not (folder / f"davinci{d}").exists()]
         if missing:
             there = sorted(int(p.name[7:]) for p in folder.glob("davinci[0-9]*") if p.name[7:].isdecimal())
@@ -61,7 +73,11 @@ class RankTable:
 
 
 def read_rank_table(path: str | Path) -> RankTable:
-    """Read and check a rank table. Raises DistributedError, naming what is wrong."""
+    """Reads and checks a rank table.
+
+    Raises:
+        DistributedError: It cannot be used; the message names what is wrong.
+    """
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -112,7 +128,7 @@ def read_rank_table(path: str | Path) -> RankTable:
 
 
 def make_rank_table(devices: Sequence[int], device_ips: Sequence[str], server_id: str) -> dict[str, Any]:
-    """The table of one server, whose ``devices`` get the ranks 0, 1, ... in their order."""
+    """Returns the table of one server, whose ``devices`` get the ranks 0, 1, ... in their order."""
     listed = [
         {"device_id": str(device), "device_ip": address, "rank_id": str(rank)}
         for rank, (device, address) in enumerate(zip(devices, device_ips))
@@ -122,7 +138,11 @@ def make_rank_table(devices: Sequence[int], device_ips: Sequence[str], server_id
 
 
 def read_device_ips(path: Path, devices: Sequence[int]) -> list[str]:
-    """Addresses of ``devices`` from the driver's hccn.conf, lines of the form ``address_0=192.0.2.1``."""
+    """Returns the addresses of ``devices`` from the driver's hccn.conf, lines of the form ``address_0=192.0.2.1``.
+
+    Raises:
+        DistributedError: The file cannot be read, or lacks a device.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -137,7 +157,7 @@ def read_device_ips(path: Path, devices: Sequence[int]) -> list[str]:
 
 
 def is_address(text: str) -> bool:
-    """Whether ``text`` is an IP address."""
+    """Returns whether ``text`` is an IP address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -151,7 +171,7 @@ def _number(device: Any, key: str) -> int | None:
 
 
 def _has_address(device: dict[str, Any]) -> bool:
-    """An address, or none at all: msrun's jobs find the addresses themselves."""
+    """Returns whether a device has an address, or none at all: msrun's jobs find the addresses themselves."""
     return not device.get("device_ip") or is_address(str(device["device_ip"]))
 
 

@@ -1,6 +1,4 @@
-"""What a run leaves in its log folder: the loss log of the original format, metrics as JSON lines,
-TensorBoard.
-"""
+"""What a run says and leaves in its log folder: loss log of the original format, metrics as JSON lines, TensorBoard."""
 
 from __future__ import annotations
 
@@ -18,6 +16,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from maskrcnn.checkpoint.state import Position
 from maskrcnn.errors import TrainingError
 from maskrcnn.files import whole_file
 from maskrcnn.models.mask_rcnn import LOSS_NAMES
@@ -27,27 +26,58 @@ LOSS_LINE = re.compile(r"epoch:(\d+) step:(\d+) ,.*total_loss:\S+")
 
 
 def named_losses(losses: np.ndarray) -> dict[str, float]:
-    """The seven losses and their total, in the order of the log, from the five that the step returns."""
+    """Returns the seven losses and their total, in the order of the log.
+
+    Args:
+        losses: The five that the training step returns, float32 [5] in the order of ``LOSS_NAMES``.
+    """
     values = [float(loss) for loss in losses]
     parts = {"rpn_loss": sum(values[:2]), "rcnn_loss": sum(values[2:])}
     return {**parts, **dict(zip(LOSS_NAMES, values)), "total_loss": sum(values)}
 
 
 def loss_line(epoch: int, step: int, losses: dict[str, float]) -> str:
-    """One line of loss_{rank}.log; ``epoch`` and ``step`` (within the epoch) count from 1."""
+    """Returns a line of loss_{rank}.log; ``epoch`` and ``step`` (within the epoch) count from 1."""
     return f"epoch:{epoch} step:{step} ," + ", ".join(f"{name}:{value:.5f}" for name, value in losses.items())
 
 
-class TrainLog:
-    """Writes ``loss_{rank}.log`` and, on rank 0, ``metrics.jsonl`` and TensorBoard events if that is
-    installed.
+def console_line(
+    position: Position, of: tuple[int, int], losses: dict[str, float], figures: dict[str, float], seconds_left: float
+) -> str:
+    """Returns the line that the console shows for a step.
 
-    A new run sets the files of an earlier one aside as ``*.previous``; a resumed run cuts off what was
-    written after the checkpoint, so that the files read as if there had been no interruption.
+    Args:
+        position: The step.
+        of: Number of epochs, and of steps in each.
+        losses: See ``named_losses``.
+        figures: Learning rate, speed and the like, by their names in metrics.jsonl.
+        seconds_left: Expected time to the end of the run.
+    """
+    return (
+        f"epoch {position.epoch}/{of[0]} step {position.step}/{of[1]} "
+        f"loss {losses['total_loss']:.4f} (rpn {losses['rpn_loss']:.4f} rcnn {losses['rcnn_loss']:.4f}) "
+        f"lr {figures['lr']:.6f} {figures['step_seconds']:.2f} s/step {figures['images_per_second']:.2f} images/s "
+        f"data wait {figures['data_wait']:.0%} memory {figures['memory_gib']:.2f} GiB ETA {duration(seconds_left)}"
+        + (f" skipped {figures['skipped_steps']}" if figures["skipped_steps"] else "")
+    )
+
+
+class TrainLog:
+    """Log files of a run: ``loss_{rank}.log`` and, on rank 0, ``metrics.jsonl`` and TensorBoard events, if installed.
+
+    A new run sets the files of an earlier one aside as ``*.previous``; a resumed run cuts off what was written after
+    the checkpoint, so that the files read as if there had been no interruption.
+
+    Args:
+        folder: Where the files lie; made if it is not there.
+        rank: This process's.
+        resumed_at: Position of the checkpoint that the run continues; None starts anew.
+
+    Raises:
+        TrainingError: A file cannot be written.
     """
 
-    def __init__(self, folder: str | Path, rank: int = 0, resumed_at: tuple[int, int, int] | None = None) -> None:
-        """``resumed_at`` is the checkpoint's (epoch, step in the epoch, global step); None starts anew."""
+    def __init__(self, folder: str | Path, rank: int = 0, resumed_at: Position | None = None) -> None:
         self.folder = Path(folder)
         loss_file, metrics_file = self.folder / f"loss_{rank}.log", self.folder / "metrics.jsonl"
         self.resumed_at_evaluation = False  # the step that the run continues from has been evaluated
@@ -74,12 +104,12 @@ class TrainLog:
         self._failed = False
 
     def losses(self, epoch: int, step: int, global_step: int, losses: dict[str, float], extra: dict) -> None:
-        """Log the losses at a position (all count from 1); ``extra`` figures go to metrics.jsonl only."""
+        """Logs the losses at a position (all count from 1); ``extra`` figures go to metrics.jsonl only."""
         self._write(self._loss, loss_line(epoch, step, losses))
         self.metrics({"epoch": epoch, "step": step, "global_step": global_step, **losses, **extra})
 
     def metrics(self, record: dict) -> None:
-        """Append a record with a ``global_step`` to metrics.jsonl and its numbers to TensorBoard."""
+        """Appends a record with a ``global_step`` to metrics.jsonl, and its floats to TensorBoard."""
         if self._metrics is not None:
             self._write(self._metrics, json.dumps(record))
         if self._events is not None:
@@ -88,7 +118,7 @@ class TrainLog:
                     self._events.add_scalar(name, value, record["global_step"])
 
     def close(self) -> None:
-        """Close all files."""
+        """Closes all files."""
         for file in (self._loss, self._metrics, self._events):
             try:
                 if file is not None:
@@ -105,8 +135,8 @@ class TrainLog:
             raise TrainingError(f"cannot write {file.name}: {error.strerror}; make room, then --resume") from error
 
 
-def _event_writer(folder: Path, resumed_at: tuple[int, int, int] | None):
-    """A TensorBoard SummaryWriter from tensorboardX or torch, None if neither is installed."""
+def _event_writer(folder: Path, resumed_at: Position | None) -> Any:
+    """Returns a TensorBoard SummaryWriter from tensorboardX or torch, None if neither is installed."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
@@ -114,11 +144,11 @@ def _event_writer(folder: Path, resumed_at: tuple[int, int, int] | None):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return None
-    return SummaryWriter(str(folder / EVENTS), purge_step=resumed_at[2] + 1 if resumed_at else None)
+    return SummaryWriter(str(folder / EVENTS), purge_step=resumed_at[-1] + 1 if resumed_at else None)
 
 
 def _set_aside(path: Path) -> None:
-    """Rename a file or folder of an earlier run to ``*.previous``, in place of what had that name."""
+    """Renames a file or folder of an earlier run to ``*.previous``, in place of what had that name."""
     if not path.exists():
         return
     previous = path.with_name(path.name + ".previous")
@@ -128,7 +158,7 @@ def _set_aside(path: Path) -> None:
 
 
 def _keep_lines(file: Path, wanted: Callable[[str], bool]) -> None:
-    """Rewrite ``file`` with the wanted lines only; ``wanted`` raises ValueError for a half-written one."""
+    """Rewrites ``file`` with the wanted lines only; ``wanted`` raises ValueError for a half-written one."""
     if not file.exists():
         return
     kept = []
@@ -159,7 +189,7 @@ def _is_evaluated(file: Path, global_step: int) -> bool:
 
 
 class Progress:
-    """Speed over the last steps, from which the time left follows; the step that compiles is left out."""
+    """Speed over the last steps, from which the time left follows; a step that compiles is left out."""
 
     WINDOW = 50
 
@@ -169,7 +199,13 @@ class Progress:
         self._steps: deque[tuple[float, float]] = deque(maxlen=self.WINDOW)
 
     def add(self, canvas: tuple[int, ...], waited: float, total: float) -> None:
-        """Take note of a step that took ``total`` seconds, ``waited`` of which for its batch."""
+        """Takes note of a step.
+
+        Args:
+            canvas: Shape of its images; the first step of a shape compiles.
+            waited: Seconds that its batch was waited for.
+            total: Seconds that it took, waiting included.
+        """
         if canvas in self._canvases:
             self._steps.append((waited, total))
         else:  # the first of its shape
@@ -177,9 +213,14 @@ class Progress:
             self._compiling = (waited, total)
 
     def figures(self, images: int) -> dict[str, float]:
-        """Seconds a step, images a second, share of time spent waiting for data, and peak memory in GiB.
+        """Returns the speed of the last steps.
 
-        Medians, so that a checkpoint or an evaluation between two steps does not count either.
+        Args:
+            images: Images of a step.
+
+        Returns:
+            Seconds a step, images a second, share of the time spent waiting for data, and peak memory in GiB. Medians,
+            so that a checkpoint or an evaluation between two steps does not count.
         """
         steps = self._steps or [self._compiling]
         seconds = median(total for _, total in steps)
@@ -193,7 +234,7 @@ class Progress:
 
 
 def timed(batches: Iterator[Any]) -> Iterator[tuple[Any, float, float]]:
-    """Every batch with the seconds it was waited for, and the time at which the waiting began."""
+    """Yields every batch with the seconds that it was waited for, and the time at which the waiting began."""
     while True:
         began = time.perf_counter()
         batch = next(batches, None)
@@ -203,12 +244,12 @@ def timed(batches: Iterator[Any]) -> Iterator[tuple[Any, float, float]]:
 
 
 def peak_memory() -> int:
-    """Largest resident size of this process so far, bytes."""
+    """Returns the largest resident size of this process so far, in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
+    """Returns seconds as h:mm:ss."""
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

@@ -11,7 +11,7 @@ from maskrcnn.errors import TrainingError
 
 
 def is_norm_or_bias(parameter: Parameter) -> bool:
-    """True for what is usually left out of weight decay: the scale and shift of norms, and every bias.
+    """Returns whether a parameter is the scale or shift of a norm, or a bias, which often have no weight decay.
 
     They are the parameters with one dimension; weights of convolutions and dense layers have at least two.
     """
@@ -19,22 +19,32 @@ def is_norm_or_bias(parameter: Parameter) -> bool:
 
 
 def trained(parameters: list[Parameter]) -> ParameterTuple:
-    """The parameters as the optimizers keep them; TrainingError if there are none."""
+    """Returns the parameters as the optimizers keep them.
+
+    Raises:
+        TrainingError: There are none.
+    """
     if not parameters:
         raise TrainingError("nothing to train: every parameter of the network is frozen, lower freeze_at")
     return ParameterTuple(parameters)
 
 
 def where_finite(finite: Tensor | None, value: Tensor, neutral: Tensor) -> Tensor:
-    """``value``, or ``neutral`` in a step that is skipped: a select costs less than a branch in a static graph."""
+    """Returns ``value``, or ``neutral`` in a skipped step: a select costs less than a branch in a static graph."""
     return value if finite is None else ops.select(finite, value, neutral)
 
 
 class MomentumSGD(nn.Cell):
     """``g += decay * w``, ``v = momentum * v + g``, ``w -= lr * v``: PyTorch's SGD, in place.
 
-    The rate is an input of every call, so a schedule costs no recompilation and the state is the
-    ``moments.*`` parameters alone.
+    The rate is an input of every call, so a schedule costs no recompilation and the state is the ``moments.*``
+    parameters alone.
+
+    Args:
+        parameters: What is trained.
+        momentum: Share of the last update that goes on.
+        weight_decay: Factor on the weights in the gradient.
+        decay_norm_bias: Whether norms and biases decay too.
     """
 
     def __init__(
@@ -49,10 +59,15 @@ class MomentumSGD(nn.Cell):
         self.apply_momentum = ops.ApplyMomentum()
 
     def construct(self, gradients: tuple[Tensor, ...], lr: Tensor, finite: Tensor | None = None) -> Tensor:
-        """Update every parameter with its gradient; ``lr`` is a float32 scalar.
+        """Updates every parameter with its gradient.
 
-        If the bool scalar ``finite`` is given and False, weights and moments keep every bit (``v = 1 * v +
-        0``, ``w -= 0 * v``): a select costs less than a branch in a static graph.
+        Args:
+            gradients: In the order of the parameters.
+            lr: Learning rate, float32 scalar.
+            finite: Bool scalar; if it is False, weights and moments keep every bit (``v = 1 * v + 0``, ``w -= 0 * v``).
+
+        Returns:
+            What the updates return, for ``ops.depend``.
         """
         momentum = where_finite(finite, self.momentum, ops.ones_like(self.momentum))
         lr = where_finite(finite, lr, ops.zeros_like(lr))
@@ -72,6 +87,12 @@ class AdamW(nn.Cell):
 
     Loshchilov & Hutter 2019, algorithm 2, without the bias correction, whose place a warm-up takes. It trains small
     networks from scratch in a fraction of the steps of SGD: their heads see features of very unequal scales.
+
+    Args:
+        parameters: What is trained.
+        beta1: Decay of the first moment; that of the second is 0.999.
+        weight_decay: Factor on the weights, applied beside the gradient.
+        decay_norm_bias: Whether norms and biases decay too.
     """
 
     BETA2 = 0.999
@@ -95,7 +116,7 @@ class AdamW(nn.Cell):
         self.adam = ops.AdamWeightDecay()
 
     def construct(self, gradients: tuple[Tensor, ...], lr: Tensor, finite: Tensor | None = None) -> Tensor:
-        """Update every parameter with its gradient; see ``MomentumSGD.construct``."""
+        """Updates every parameter with its gradient; see ``MomentumSGD.construct``."""
         beta1, beta2 = self.beta1, self.beta2
         beta1 = where_finite(finite, beta1, ops.ones_like(beta1))
         beta2 = where_finite(finite, beta2, ops.ones_like(beta2))
@@ -122,9 +143,15 @@ class AdamW(nn.Cell):
 class LossScale:
     """Factor on the loss that keeps small fp16 gradients from vanishing; divided out again before the update.
 
-    ``fixed`` keeps ``value``. Otherwise it halves at an overflow, whose step is skipped and counted, and
-    doubles after ``window`` good steps (Micikevicius et al. 2018, section 3.2). It lives on the host and is
-    fed to each step.
+    It lives on the host and is fed to each step (Micikevicius et al. 2018, section 3.2).
+
+    Attributes:
+        value: The factor.
+        fixed: Keep ``value``. Otherwise it halves at an overflow, whose step is skipped, and doubles after ``window``
+            good steps.
+        window: Good steps in a row before it doubles.
+        good_steps: Good steps since the last change.
+        skipped: Steps skipped so far.
     """
 
     value: float = 1.0
@@ -138,11 +165,11 @@ class LossScale:
 
     @classmethod
     def from_setting(cls, loss_scale: float) -> LossScale:
-        """Meaning of the ``loss_scale`` setting: a fixed factor, or 0 for a dynamic one."""
+        """Returns the meaning of the ``loss_scale`` setting: a fixed factor, or 0 for a dynamic one."""
         return cls(value=loss_scale) if loss_scale > 0 else cls(value=cls.INITIAL_DYNAMIC, fixed=False)
 
     def update(self, finite: bool) -> None:
-        """Take note whether the gradients of the last step were finite."""
+        """Takes note whether the gradients of the last step were finite."""
         if self.fixed:
             return
         if finite:
@@ -158,11 +185,11 @@ class LossScale:
             )
 
     def state(self) -> dict:
-        """What a checkpoint keeps."""
+        """Returns what a checkpoint keeps."""
         return {"value": self.value, "good_steps": self.good_steps, "skipped": self.skipped}
 
     def restore(self, state: dict) -> None:
-        """Continue from ``state``; a fixed scale keeps the value that this run was configured with."""
+        """Continues from ``state``; a fixed scale keeps the value that this run was configured with."""
         if not self.fixed:
             self.value, self.good_steps = state["value"], state["good_steps"]
         self.skipped = state["skipped"]

@@ -1,12 +1,11 @@
-"""The learning rate of every step, in closed form: warm-up, then steps or a cosine over the length of the
-run.
-"""
+"""The learning rate of every step, in closed form: warm-up, then steps or a cosine over the length of the run."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from maskrcnn.config import Config
 from maskrcnn.errors import ConfigError
 
 REFERENCE_IMAGES_PER_STEP = 16  # base_lr is given for this many, as in the paper (8 GPUs with 2 images each)
@@ -16,10 +15,15 @@ REFERENCE_IMAGES_PER_STEP = 16  # base_lr is given for this many, as in the pape
 class LearningRate:
     """Learning rate as a function of the global step; the state of the schedule is the step alone.
 
-    ``peak`` is the rate after warm-up and ``total_steps`` the length of the whole run, so a small data set
-    decays just as COCO does. ``fractions`` are the points of the run at which a "step" schedule multiplies by
-    ``gamma``. During the first ``warmup_steps`` the rate is multiplied by a factor that grows linearly from
-    ``warmup_ratio`` to 1 (Goyal et al. 2017, section 2.2).
+    Attributes:
+        peak: The rate after warm-up.
+        total_steps: Length of the whole run, so that a small data set decays just as COCO does.
+        kind: "step", or "cosine" (Loshchilov & Hutter 2017, equation 5, without restarts).
+        fractions: Points of the run at which a "step" schedule multiplies the rate by ``gamma``.
+        gamma: Factor of each step.
+        warmup_steps: Steps during which the rate is multiplied by a factor that grows linearly from ``warmup_ratio`` to
+            1 (Goyal et al. 2017, section 2.2).
+        warmup_ratio: That factor at the first step.
     """
 
     peak: float
@@ -37,7 +41,7 @@ class LearningRate:
             raise ConfigError(f"the run has {self.total_steps} steps: epoch_size must be at least 1")
 
     def __call__(self, step: int) -> float:
-        """Rate of the 0-based global ``step``; steps past the end keep the last one's rate."""
+        """Returns the rate of the 0-based global ``step``; steps past the end keep the last one's rate."""
         step = min(step, self.total_steps - 1)
         return self.peak * self._decay(step) * self._warmup(step)
 
@@ -53,13 +57,18 @@ class LearningRate:
         return self.warmup_ratio + (1.0 - self.warmup_ratio) * step / self.warmup_steps
 
     @classmethod
-    def from_config(cls, cfg, steps_per_epoch: int, world: int = 1) -> LearningRate:
-        """Schedule of a run of ``cfg.epoch_size`` epochs.
+    def from_config(cls, cfg: Config, steps_per_epoch: int, world_size: int = 1) -> LearningRate:
+        """Returns the schedule of a run of ``cfg.epoch_size`` epochs.
 
-        With ``cfg.scale_lr`` the rate is ``base_lr * images_per_step / 16`` (linear scaling, Goyal et al.
-        2017), where ``world`` processes take ``cfg.batch_size`` images each.
+        With ``cfg.scale_lr`` the rate is ``base_lr * images_per_step / 16`` (linear scaling, Goyal et al. 2017, section
+        2.1).
+
+        Args:
+            cfg: The run's configuration.
+            steps_per_epoch: Steps of an epoch.
+            world_size: Processes that take ``cfg.batch_size`` images each.
         """
-        scale = cfg.batch_size * world / REFERENCE_IMAGES_PER_STEP if cfg.scale_lr else 1.0
+        scale = cfg.batch_size * world_size / REFERENCE_IMAGES_PER_STEP if cfg.scale_lr else 1.0
         return cls(
             peak=cfg.base_lr * scale,
             total_steps=steps_per_epoch * cfg.epoch_size,

@@ -52,7 +52,7 @@ class StopSignals:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within this block a signal ends the program immediately."""
+        """Has a signal end the program immediately while the block runs."""
         self._at_once = True
         try:
             yield
@@ -60,7 +60,7 @@ class StopSignals:
             self._at_once = False
 
     def keep(self) -> None:
-        """Put our handlers back where others have taken their place."""
+        """Puts our handlers back where others have taken their place."""
         for number, action in self._actions.items():
             if _action(number)[HANDLER] != action[HANDLER]:
                 ctypes.CDLL(None).sigaction(number, action, None)
@@ -77,7 +77,7 @@ class StopSignals:
 
 
 def _action(number: int) -> bytes:
-    """What the process does on a signal: the C library's struct sigaction."""
+    """Returns what the process does on a signal: the C library's struct sigaction."""
     action = ctypes.create_string_buffer(ACTION_BYTES)
     ctypes.CDLL(None).sigaction(number, None, action)
     return action.raw

@@ -12,6 +12,14 @@ class TrainStep(nn.Cell):
     """Forward, backward and update in one graph, compiled once for each shape of its inputs (two canvases).
 
     Clipping, scaling and skipping are decided when the graph is built: what is not asked for costs nothing.
+
+    Args:
+        network: Returns the five weighted losses for the arrays of a batch, see ``data/batches/batch.py``.
+        optimizer: Updates the network's parameters.
+        clip_grad_norm: Largest global L2 norm of the gradients; larger ones are scaled down to it. 0: off.
+        scaled: Multiply the loss by the step's ``scale`` and divide the gradients by it.
+        skip_overflow: Leave the weights as they are when a gradient is not finite.
+        world_size: Processes that train together, whose gradients are averaged before all else.
     """
 
     def __init__(
@@ -24,14 +32,6 @@ class TrainStep(nn.Cell):
         skip_overflow: bool = False,
         world_size: int = 1,
     ) -> None:
-        """``network`` returns the five weighted losses for the arrays of a batch (``data/loader.py``).
-
-        :param clip_grad_norm: largest global L2 norm of the gradients; larger ones are scaled down to it. 0:
-            off.
-        :param scaled: multiply the loss by the step's ``scale`` and divide the gradients by it.
-        :param skip_overflow: leave the weights as they are when a gradient is not finite.
-        :param world_size: processes that train together, whose gradients are averaged before all else.
-        """
         super().__init__(auto_prefix=False)
         self.network = network
         self.optimizer = optimizer
@@ -42,7 +42,7 @@ class TrainStep(nn.Cell):
         self.backward = ops.value_and_grad(self.forward, None, optimizer.parameters, has_aux=True)
 
     def forward(self, scale: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
-        """What is differentiated: the (scaled) sum of the losses; the five losses ride along."""
+        """Returns what is differentiated, the (scaled) sum of the losses, and the five losses beside it."""
         losses = ops.stack(self.network(*batch))
         total = losses.sum()
         if self.scaled:
@@ -50,12 +50,17 @@ class TrainStep(nn.Cell):
         return total, losses
 
     def construct(self, lr: Tensor, scale: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Train on one batch.
+        """Trains on one batch.
 
-        ``lr`` and ``scale`` are float32 scalars, ``batch`` the ten arrays that the network takes. Returns the
-        losses (float32 [5], order of ``mask_rcnn.LOSS_NAMES``) and the global L2 norm of the gradients (float32
-        scalar, before clipping), which is not finite if and only if a gradient is not (or all but overflows).
-        Both are those of all ranks together.
+        Args:
+            lr: Learning rate, float32 scalar.
+            scale: Factor on the loss, float32 scalar.
+            batch: The ten arrays that the network takes.
+
+        Returns:
+            The losses (float32 [5], order of ``mask_rcnn.LOSS_NAMES``) and the global L2 norm of the gradients (float32
+            scalar, before clipping), which is not finite if and only if a gradient is not (or all but overflows). Both
+            are those of all ranks together.
         """
         (_, losses), gradients = self.backward(scale, *batch)
         if self.all_reduce is not None:
@@ -75,6 +80,10 @@ class AllReduceMean(nn.Cell):
 
     A signal reaches the processes of a job between different steps; one that went on alone would wait for ever. So each
     step also counts the ranks that want to stop, and all see the same count after the same step.
+
+    Args:
+        parameters: The parameters whose gradients are averaged.
+        world_size: Number of ranks.
     """
 
     def __init__(self, parameters: tuple[Parameter, ...], world_size: int) -> None:
@@ -86,22 +95,22 @@ class AllReduceMean(nn.Cell):
         self.stop_count = Parameter(Tensor([0.0], ms.float32), name="stop_count", requires_grad=False)
 
     def construct(self, gradients: tuple[Tensor, ...], losses: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The means of the gradients and of the losses."""
+        """Returns the means of the gradients and of the losses."""
         totals = self.sum(ops.concat((losses, self.stop_wanted)))
         counted = ops.assign(self.stop_count, totals[-1:])
         return self.mean_gradients(gradients), ops.depend(totals[:-1] / self.world_size, counted)
 
     def want_stop(self) -> None:
-        """Have all ranks stop after the next step."""
+        """Has all ranks stop after the next step."""
         self.stop_wanted.set_data(Tensor([1.0], ms.float32))
 
     def stopping(self) -> bool:
-        """Whether any rank wanted to stop before the step that was last done."""
+        """Returns whether any rank wanted to stop before the step that was last done."""
         return float(self.stop_count.asnumpy()[0]) > 0
 
 
 def global_norm(gradients: tuple[Tensor, ...]) -> Tensor:
-    """L2 norm of all gradients taken as one vector, float32 scalar."""
+    """Returns the L2 norm of all gradients taken as one vector, float32 scalar."""
     total = 0.0
     for gradient in gradients:
         total = total + ops.square(gradient.astype(ms.float32)).sum()
@@ -109,7 +118,7 @@ def global_norm(gradients: tuple[Tensor, ...]) -> Tensor:
 
 
 def scaled_by(gradients: tuple[Tensor, ...], factor: Tensor) -> tuple[Tensor, ...]:
-    """Every gradient times a scalar."""
+    """Returns every gradient times a scalar."""
     result = ()
     for gradient in gradients:
         result += (gradient * factor,)

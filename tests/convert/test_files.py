@@ -15,7 +15,7 @@ import pytest
 from tests.convert.foreign import TorchWriter
 
 from maskrcnn.checkpoint.format import save_checkpoint
-from maskrcnn.convert.files import read_weights
+from maskrcnn.convert.files import read_file
 from maskrcnn.convert.safetensors import read_safetensors, write_safetensors
 from maskrcnn.errors import CheckpointError
 
@@ -45,7 +45,7 @@ def test_pth(tmp_path, monkeypatch, form, wrapped) -> None:
         saved = {"model": saved, "epoch": 3, "args": argparse.Namespace(lr=0.1), "optimizer": {"lr": [0.1]}}
     path = tmp_path / "weights.bin"
     getattr(writer, form)(path, saved)
-    found = read_weights(path)
+    found = read_file(path)
     assert found.format.startswith(".pth") and "without torch" in found.format
     same(found.arrays, ARRAYS)
 
@@ -53,7 +53,7 @@ def test_pth(tmp_path, monkeypatch, form, wrapped) -> None:
 @pytest.mark.parametrize("form", ["zip", "legacy"])
 def test_pth_written_by_torch(form) -> None:
     """Files that torch 2.13 has saved: the names of a checkpoint beside settings of a training script."""
-    found = read_weights(DATA_FILES / f"torch_{form}.pth").arrays
+    found = read_file(DATA_FILES / f"torch_{form}.pth").arrays
     base = np.arange(24, dtype=np.float32) / np.float32(7)
     expected = {
         "whole": base.reshape(2, 3, 4),
@@ -75,7 +75,7 @@ def test_pth_views_and_bfloat16(tmp_path, monkeypatch, form) -> None:
     halves = (numbers.view(np.uint32) >> 16).astype("<u2")
     short = writer.view(writer.kinds[""], halves.tobytes(), 3, 1, (2,), (2,), 2)
     getattr(writer, form)(tmp_path / "w", {"t": writer.tensor(transposed), "b": short})
-    found = read_weights(tmp_path / "w").arrays
+    found = read_file(tmp_path / "w").arrays
     np.testing.assert_array_equal(found["t"], transposed)
     np.testing.assert_array_equal(found["b"], (halves[1:].astype(np.uint32) << 16).view(np.float32))
 
@@ -88,7 +88,7 @@ def test_a_tensor_outside_its_storage_is_refused(tmp_path, monkeypatch, offset, 
     view = writer.view(writer.kinds["f4"], data.tobytes(), 8, offset, shape, [4 * s for s in strides], 4)
     writer.save_zip(tmp_path / "w.pth", {"a": view})
     with pytest.raises(CheckpointError, match="damaged"):
-        read_weights(tmp_path / "w.pth")
+        read_file(tmp_path / "w.pth")
 
 
 def test_storages_shorter_than_they_say(tmp_path, monkeypatch) -> None:
@@ -98,7 +98,7 @@ def test_storages_shorter_than_they_say(tmp_path, monkeypatch) -> None:
     writer.save_legacy(tmp_path / "legacy.pth", {"a": view})
     for name in ("zip.pth", "legacy.pth"):
         with pytest.raises(CheckpointError, match=r"damaged|truncated"):
-            read_weights(tmp_path / name)
+            read_file(tmp_path / name)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -106,7 +106,7 @@ def test_pkl_with_numpy_arrays(tmp_path, protocol) -> None:
     arrays = {**ARRAYS, "fortran": np.asfortranarray(ARRAYS["a.weight"][0]), "big": np.arange(3, dtype=">f4")}
     saved = {"model": arrays, "__author__": "somebody", "matching_heuristics": True}
     (tmp_path / "w.pkl").write_bytes(pickle.dumps(saved, protocol=protocol))
-    found = read_weights(tmp_path / "w.pkl")
+    found = read_file(tmp_path / "w.pkl")
     assert found.format == ".pkl"
     for name, array in arrays.items():
         np.testing.assert_array_equal(found.arrays[name], array)
@@ -123,17 +123,17 @@ def test_pkl_of_python_2(tmp_path) -> None:
         + b"tb"
     )
     (tmp_path / "w.pkl").write_bytes(b"\x80\x02}U\x01a" + array + b"s.")
-    np.testing.assert_array_equal(read_weights(tmp_path / "w.pkl").arrays["a"], [1, 2])
+    np.testing.assert_array_equal(read_file(tmp_path / "w.pkl").arrays["a"], [1, 2])
 
 
 def test_npz_and_checkpoint(tmp_path) -> None:
     np.savez(tmp_path / "x", **ARRAYS)
-    found = read_weights(tmp_path / "x.npz")
+    found = read_file(tmp_path / "x.npz")
     assert found.format == ".npz"
     same(found.arrays, ARRAYS)
     arrays = {name: np.atleast_1d(array) for name, array in ARRAYS.items()}
     save_checkpoint(tmp_path / "x.ckpt", arrays.items(), {"class_names": ["a"]})
-    found = read_weights(tmp_path / "x.ckpt")
+    found = read_file(tmp_path / "x.ckpt")
     assert found.meta["class_names"] == ["a"]
     same(found.arrays, arrays)
 
@@ -141,7 +141,7 @@ def test_npz_and_checkpoint(tmp_path) -> None:
 def test_safetensors_both_ways_with_its_own_library(tmp_path) -> None:
     library = pytest.importorskip("safetensors.numpy")
     library.save_file(ARRAYS, tmp_path / "theirs")
-    found = read_weights(tmp_path / "theirs")
+    found = read_file(tmp_path / "theirs")
     assert found.format == ".safetensors"
     same(found.arrays, ARRAYS)
     write_safetensors(tmp_path / "ours", ARRAYS, {"format": "pt"})
@@ -159,7 +159,7 @@ def test_safetensors_are_known_whatever_their_length_looks_like(tmp_path, first_
     more = (first_byte - length) % 256
     path.write_bytes((length + more).to_bytes(8, "little") + data[8 : 8 + length] + b" " * more + data[8 + length :])
     assert path.read_bytes()[0] == first_byte
-    same(read_weights(path).arrays, ARRAYS)
+    same(read_file(path).arrays, ARRAYS)
 
 
 def test_damaged_safetensors(tmp_path) -> None:
@@ -175,7 +175,7 @@ def test_damaged_safetensors(tmp_path) -> None:
     }.items():
         path.write_bytes(data)
         with pytest.raises(CheckpointError, match=r"damaged|truncated|no weights"):
-            read_weights(path)
+            read_file(path)
         assert name
 
 
@@ -219,7 +219,7 @@ def test_code_in_a_file_is_not_run(tmp_path, monkeypatch, name, form) -> None:
     else:
         getattr(TorchWriter(monkeypatch), form)(path, attack)
     with pytest.raises(CheckpointError, match="nothing in it was run"):
-        read_weights(path)
+        read_file(path)
     assert not mark.exists()
 
 
@@ -237,14 +237,14 @@ def test_code_in_a_file_is_not_run(tmp_path, monkeypatch, name, form) -> None:
 def test_tampering_opcodes_are_refused(tmp_path, body) -> None:
     (tmp_path / "w.pkl").write_bytes(b"\x80\x02" + body)
     with pytest.raises(CheckpointError, match=r"refused|damaged"):
-        read_weights(tmp_path / "w.pkl")
+        read_file(tmp_path / "w.pkl")
 
 
 def test_npz_with_pickled_objects_is_refused(tmp_path) -> None:
     mark = tmp_path / "was_here"
     np.savez(tmp_path / "w", a=np.array([Evil(os.system, f"touch {mark}")], object))
     with pytest.raises(CheckpointError, match="refused"):
-        read_weights(tmp_path / "w.npz")
+        read_file(tmp_path / "w.npz")
     assert not mark.exists()
 
 
@@ -254,15 +254,15 @@ def test_files_that_are_no_weights(tmp_path) -> None:
     for name, data in cases.items():
         (tmp_path / name).write_bytes(data)
         with pytest.raises(CheckpointError):
-            read_weights(tmp_path / name)
+            read_file(tmp_path / name)
     with zipfile.ZipFile(tmp_path / "zip", "w") as archive:
         archive.writestr("readme.txt", "x")
     with pytest.raises(CheckpointError, match="by its contents"):
-        read_weights(tmp_path / "zip")
+        read_file(tmp_path / "zip")
     (tmp_path / "broken").write_bytes((tmp_path / "zip").read_bytes()[:30])
     with pytest.raises(CheckpointError, match="damaged"):
-        read_weights(tmp_path / "broken")
+        read_file(tmp_path / "broken")
     with pytest.raises(CheckpointError, match="does not exist"):
-        read_weights(tmp_path / "missing.pth")
+        read_file(tmp_path / "missing.pth")
     with pytest.raises(CheckpointError, match="cannot be read"):
-        read_weights(tmp_path)
+        read_file(tmp_path)

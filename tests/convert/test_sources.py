@@ -18,7 +18,7 @@ from maskrcnn.convert import Weights, convert_file, convert_weights, export_file
 from maskrcnn.convert.__main__ import main
 from maskrcnn.convert.adapting import COCO_IDS, COCO_NAMES
 from maskrcnn.convert.layout import Heads, backbone_shapes, heads_of, network_shapes
-from maskrcnn.errors import CheckpointError
+from maskrcnn.errors import CheckpointError, ConfigError
 from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.models.resnet import ResNet
 
@@ -319,6 +319,26 @@ def test_command_line(torch_arrays, tmp_path, capsys) -> None:
     ):
         with pytest.raises(CheckpointError, match=message):
             main([str(argument) for argument in arguments])
+
+
+def test_settings_that_the_source_does_not_tell_are_given(tmp_path, capsys) -> None:
+    theirs = foreign.detectron2_arrays(foreground=2)
+    np.savez(tmp_path / "theirs.npz", **theirs)
+    files = [str(tmp_path / "theirs.npz"), str(tmp_path / "ours.ckpt")]
+    main([files[0], "--stride_in_1x1", "false", "--roi_layer", "{sample_num: 2}", files[1], "--class_names=cat, dog"])
+    meta = load_checkpoint(files[1])[1]
+    assert meta["class_names"] == ["cat", "dog"] and meta["config"]["stride_in_1x1"] is False
+    assert meta["config"]["roi_layer"] == {"out_size": 7, "mask_out_size": 14, "sample_num": 2}
+    assert "with the settings of configs/detectron2.yaml" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="log_dir says nothing of a network"):
+        main([*files, "--log_dir", "x"])
+    with pytest.raises(ConfigError, match=r"backbone is 'resnet18', but the weights in .*theirs\.npz say 'resnet50'"):
+        main([*files, "--backbone", "resnet18"])
+    with pytest.raises(ConfigError, match="--norm_eps needs a value"):
+        main([*files, "--norm_eps"])
+    np.savez(tmp_path / "resnet.npz", **foreign.filled(foreign.torch_resnet("resnet18")))
+    with pytest.raises(ConfigError, match="is a torchvision ResNet: only whole networks have settings"):
+        main([str(tmp_path / "resnet.npz"), files[1], "--img_width", "640"])
 
 
 def test_how_a_file_was_read_is_said(tmp_path, monkeypatch, capsys) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, nn
 
-from maskrcnn.checkpoint.format import MOMENT_PREFIXES, load_checkpoint
+from maskrcnn.checkpoint.classes import ClassMatch, abridged, class_outputs
+from maskrcnn.checkpoint.format import MOMENT_PREFIXES
 from maskrcnn.errors import CheckpointError
 
 BACKBONE = "backbone."
 ZOO_CLASSIFIER = "end_point."  # in the ResNets of MindSpore's model zoo
+STATISTICS = ("moving_mean", "moving_variance")  # of batch normalisation alone
 # What MindSpore's optimizers and train cells leave in a checkpoint besides the network.
 TRAINING_STATE = (*MOMENT_PREFIXES, "accum.", "stat.")
 TRAINING_COUNTERS = {
@@ -31,91 +34,170 @@ TRAINING_COUNTERS = {
 
 
 @dataclass(frozen=True)
-class MatchReport:
-    """What became of every entry of a checkpoint and every parameter of the network."""
+class LoadedWeights:
+    """A network's weights by our names, wherever they come from.
+
+    Attributes:
+        path: The file that they come from.
+        arrays: In our layout, without the state of an optimizer.
+        meta: As in a checkpoint of ours: ``config``, ``class_names``, ``category_ids``, ``source``; {} if unknown.
+        notes: What a user should know of where they come from.
+    """
 
     path: Path
-    matched: list[str]  # network parameters that were loaded
-    reshaped: list[str]  # left at their initialisation: the file's shape differs ("name (file) != (network)")
-    missing: list[str]  # left at their initialisation: not in the file
-    unused: list[str]  # entries of the file that the network has no parameter for
-    notes: list[str] = field(default_factory=list)  # what a user should know
+    arrays: dict[str, np.ndarray]
+    meta: dict[str, Any]
+    notes: Sequence[str] = ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes without the background; () if the file does not say them."""
+        return tuple(self.meta.get("class_names") or ())
+
+
+@dataclass(frozen=True)
+class MatchReport:
+    """What became of every entry of a checkpoint and every parameter of the network.
+
+    Attributes:
+        path: The file.
+        matched: Network parameters that were loaded, those that got the outputs of some classes included.
+        reshaped: Left at their initialisation: the file's shape differs ("name (file) != (network)").
+        missing: Left at their initialisation: not in the file.
+        unused: Entries of the file that the network has no parameter for.
+        other_classes: Left at their initialisation: the file has their outputs for none of the network's classes.
+        not_taken: Network parameters of parts that were not asked for.
+        notes: What a user should know.
+    """
+
+    path: Path
+    matched: list[str]
+    reshaped: list[str]
+    missing: list[str]
+    unused: list[str]
+    other_classes: list[str] = field(default_factory=list)
+    not_taken: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Returns the report as text, one aspect a line, every name that did not match included."""
-        total = len(self.matched) + len(self.reshaped) + len(self.missing)
+        left = (self.reshaped, self.missing, self.other_classes, self.not_taken)
+        total = len(self.matched) + sum(map(len, left))
         lines = [f"pre_trained {self.path}: {len(self.matched)} of the network's {total} parameters loaded"]
         for what, names in (
             ("of another shape, left at initialisation", self.reshaped),
+            ("for other classes, left at initialisation", self.other_classes),
             ("not in the file, left at initialisation", self.missing),
             ("in the file but not in the network", self.unused),
         ):
             if names:
                 lines.append(f"  {len(names)} {what}: {', '.join(names)}")
+        if self.not_taken:
+            parts = dict.fromkeys(name.split(".")[0] for name in self.not_taken)
+            lines.append(f"  {len(self.not_taken)} not asked for by load_parts: those of {', '.join(parts)}")
         return lines + [f"  note: {note}" for note in self.notes]
 
 
-def load_pretrained(network: nn.Cell, path: str | Path) -> MatchReport:
-    """Starts ``network`` from a checkpoint of a backbone or of a whole network.
+def load_pretrained(
+    network: nn.Cell,
+    weights: LoadedWeights,
+    *,
+    class_names: Sequence[str] = (),
+    parts: Sequence[str] = (),
+    allow_partial: bool = False,
+) -> MatchReport:
+    """Starts ``network`` from the weights of a backbone or of a whole network.
 
-    Names must match exactly, or with ``backbone.`` put in front of all of the file's. Outside the backbone a parameter
-    of another shape (the predictors of another number of classes) is reported and left as it is.
+    Names must match. Of the layers that depend on the classes, the outputs of those classes are loaded whose names
+    agree. Outside the backbone any other parameter of another shape is reported and left as it is.
 
     Args:
-        network: Changed in place.
-        path: The checkpoint.
-
-    Returns:
-        What became of every entry and every parameter.
+        network: The network to be trained.
+        weights: See ``convert.read_weights``.
+        class_names: The network's classes without the background; () if they are not known.
+        parts: First words of the parameters to take, such as "backbone"; () for all.
+        allow_partial: Start although the file lacks some of the backbone.
 
     Raises:
-        CheckpointError: The file is unreadable, matches nothing, has another backbone, or values that are not finite.
+        CheckpointError: Nothing matched, another or an incomplete backbone, or values that are not finite.
     """
-    path = Path(path)
-    arrays, meta = load_checkpoint(path)
-    notes = [] if meta else _notes_on_foreign(arrays, path)
-    arrays = {name: array for name, array in arrays.items() if not _is_training_state(name)}
-    parameters = network.parameters_dict()
+    path, arrays = weights.path, weights.arrays
+    everything = network.parameters_dict()
+    wanted = tuple(part + "." for part in parts)
+    parameters = {name: p for name, p in everything.items() if not parts or name.startswith(wanted)}
+    if parts:
+        arrays = {name: array for name, array in arrays.items() if name.startswith(wanted)}
     if not parameters.keys() & arrays.keys():
-        arrays = {BACKBONE + name: array for name, array in arrays.items()}
-    matched, reshaped = [], []
-    for name in parameters.keys() & arrays.keys():
-        expected, found = tuple(parameters[name].shape), arrays[name].shape
-        if expected == found:
-            matched.append(name)
-        elif name.startswith(BACKBONE):
-            raise CheckpointError(
-                f"{path} has another backbone: {name} is {found}, the network's is {expected}; set backbone to match"
-            )
-        else:
-            reshaped.append(f"{name} {found} != {expected}")
-    if not matched:
+        asked = f"'s {', '.join(parts)}" if parts else ""
+        found = abridged(sorted(weights.arrays)) or "no parameters"
         raise CheckpointError(
-            f"{path} matches nothing in the network: it has {_abridged(sorted(arrays)) or 'no parameters'}, "
-            f"the network has {_abridged(sorted(parameters))}; python -m maskrcnn.convert reads weights from elsewhere"
+            f"{path} matches nothing in the network{asked}: it has {found}, the network has "
+            f"{abridged(sorted(parameters))}; python -m maskrcnn.convert --help lists the known sources"
         )
-    assign(parameters, {name: arrays[name] for name in matched}, path)
+    if not parts or "backbone" in parts:
+        _check_backbone(parameters, arrays, path, allow_partial)
+    classes = ClassMatch(weights.class_names, tuple(class_names))
+    loaded: dict[str, np.ndarray] = {}
+    other_classes: list[str] = []
+    reshaped: list[str] = []
+    for name in [name for name in parameters if name in arrays]:
+        array, shape = arrays[name], tuple(parameters[name].shape)
+        if classes.apply_to(name, array, shape):
+            if classes.pairs:
+                loaded[name] = classes.merge(name, parameters[name].asnumpy(), array)
+            else:
+                other_classes.append(name)
+        elif array.shape == shape:
+            loaded[name] = array
+        else:
+            reshaped.append(f"{name} {array.shape} != {shape}")
+    assign(parameters, loaded, path)
+    depends_on_classes = any(class_outputs(name) for name in (*loaded, *other_classes))
     return MatchReport(
         path,
-        sorted(matched),
-        sorted(reshaped),
+        matched=sorted(loaded),
+        reshaped=sorted(reshaped),
+        other_classes=sorted(other_classes),
         missing=[name for name in parameters if name not in arrays],
         unused=[name for name in arrays if name not in parameters],
-        notes=notes,
+        not_taken=[name for name in everything if name not in parameters],
+        notes=[*weights.notes, *(classes.lines() if depends_on_classes else [])],
+    )
+
+
+def _check_backbone(
+    parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray], path: Path, allow_partial: bool
+) -> None:
+    """Refuses a backbone that does not fit, or that would stay random in part, which training hardly repairs."""
+    ours = {name: tuple(parameter.shape) for name, parameter in parameters.items() if name.startswith(BACKBONE)}
+    theirs = {name: array.shape for name, array in arrays.items() if name.startswith(BACKBONE)}
+    for name in ours.keys() & theirs.keys():
+        if theirs[name] != ours[name]:
+            raise CheckpointError(
+                f"{path} has another backbone: {name} is {theirs[name]}, the network's is {ours[name]}; "
+                "set backbone to match"
+            )
+    missing = [name for name in ours if name not in theirs]
+    unused = [name for name in theirs if name not in ours]
+    if allow_partial or not (missing or any(name.endswith(STATISTICS) for name in unused)):
+        return
+    if not missing:
+        raise CheckpointError(
+            f"{path} has a backbone with batch normalisation, the network's has none (norm gn): set norm to match, "
+            "or --allow_partial true to start from its convolutions"
+        )
+    if not theirs:
+        raise CheckpointError(
+            f"{path} has no backbone: --load_parts names the parts to take, or --allow_partial true takes what there is"
+        )
+    raise CheckpointError(
+        f"{path} lacks {len(missing)} of the backbone's {len(ours)} parameters ({abridged(missing)}), which would "
+        "stay random: use a complete one, or --allow_partial true to insist"
     )
 
 
 def assign(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray], path: Path) -> None:
-    """Sets the parameters named in ``arrays``, whose shapes fit.
-
-    Args:
-        parameters: Parameters by name.
-        arrays: Their values.
-        path: Where the values come from, for the message.
-
-    Raises:
-        CheckpointError: A value is NaN or infinite.
-    """
+    """Sets the parameters named in ``arrays``, whose shapes fit; CheckpointError for a NaN or infinity."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise CheckpointError(f"{path} holds values that are not finite in {name}: use another checkpoint")
@@ -123,23 +205,6 @@ def assign(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray]
         parameters[name].set_data(ms.Tensor(np.asarray(array, dtype)))
 
 
-def _notes_on_foreign(names: Iterable[str], path: Path) -> list[str]:
-    """Returns what a user should know of a ResNet of the model zoo.
-
-    It has our names, but its batch normalisation another eps, which the converter folds in.
-    """
-    if not any(name.startswith(ZOO_CLASSIFIER) for name in names):
-        return []
-    return [
-        "the eps of its batch normalisation is 1e-4, ours 1e-5: features differ slightly from the model zoo's; "
-        f"exactly the same ones give python -m maskrcnn.convert {path} OUT.ckpt and --pre_trained OUT.ckpt"
-    ]
-
-
-def _is_training_state(name: str) -> bool:
+def is_training_state(name: str) -> bool:
+    """Tells whether an entry of a checkpoint is the state of an optimizer or a train cell, not of the network."""
     return name.startswith(TRAINING_STATE) or name in TRAINING_COUNTERS
-
-
-def _abridged(names: list[str], shown: int = 4) -> str:
-    more = f", ... and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more

@@ -15,33 +15,22 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import psutil
 
+from maskrcnn.cli import Parser
 from maskrcnn.distributed.job import Ending, Job, JobSpec, check_port, writing_logs
 from maskrcnn.distributed.rank_table import is_address, read_rank_table
-from maskrcnn.errors import ConfigError, DistributedError
+from maskrcnn.errors import DistributedError
 
 LOCAL = "127.0.0.1"
 PORT = 18118  # not msrun's 8118: from there on MindSpore's processes choose their own
 RESUME = ("--resume", "auto")
 
 
-class Parser(argparse.ArgumentParser):
-    """Parser that reports a wrong option like all other errors, in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; see --help")
-
-
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the launcher's own options."""
-    made = Parser(
-        prog="python -m maskrcnn.launch",
-        description="Start a job of several processes and see it through.",
-        allow_abbrev=False,
-    )
+    made = Parser(prog="python -m maskrcnn.launch", description="Start a job of several processes and see it through.")
     where = made.add_mutually_exclusive_group(required=True)
     where.add_argument("--rank_table", type=Path, metavar="FILE", help="the Ascend devices, on one or more servers")
     where.add_argument("--workers", type=int, metavar="N", help="processes on this host")

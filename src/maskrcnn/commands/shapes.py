@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from maskrcnn.cli import Parser
 from maskrcnn.data.shapes.dataset import make_shapes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw the data set, and say where it is."""
-    parser = argparse.ArgumentParser(prog="python -m maskrcnn.data.shapes", description=make_shapes.__doc__)
+    parser = Parser(prog="python -m maskrcnn.data.shapes", description=make_shapes.__doc__)
     parser.add_argument("out", type=Path, help="folder to draw into, new or empty")
     parser.add_argument("--train", type=int, default=400, help="training pictures (400)")
     parser.add_argument("--val", type=int, default=80, help="validation pictures (80)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from maskrcnn.models.layers import BATCH_NORM_EPS
 COCO_UNUSED_IDS = frozenset((12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 COCO_IDS = tuple(i for i in range(1, 91) if i not in COCO_UNUSED_IDS)
 COCO_NAMES = COCO_CLASSES[1:]
+CLASS_SCORE = "box_head.cls_score.weight"
 TORCH_NORM = dict(zip(("weight", "bias", "running_mean", "running_var"), NORM_PARTS))
 
 
@@ -40,10 +41,15 @@ class Adapted(NamedTuple):
 class Conversion:
     """The result of reading a source.
 
-    layout: what the source is. tensors: by our names, in our order. left_out: names of the source with reasons.
-    classes: (names, category ids) of the labels 1..K, None if the source does not say them. config: the file that makes
-    the network behave as there, "" if there is none. notes: what a user should know. format: of the file, and how it
-    was read.
+    Attributes:
+        layout: What the source is.
+        tensors: By our names, in our order.
+        left_out: Names of the source with reasons.
+        classes: Names and category ids of the labels 1..K, None if the source does not say them.
+        config: The configuration file that describes such networks, "" for a backbone.
+        settings: Values of configuration keys that make the network compute as there, {} for a backbone.
+        notes: What a user should know.
+        format: Of the file, and how it was read.
     """
 
     layout: str
@@ -51,6 +57,7 @@ class Conversion:
     left_out: dict[str, str]
     classes: tuple[Sequence[str], Sequence[int]] | None = None
     config: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     format: str = ""
 
@@ -107,6 +114,29 @@ def require_shape(tensors: Mapping[str, Adapted], name: str, shape: Sequence[int
             raise CheckpointError(
                 f"{where}: tensor {tensors[name].source} has shape {list(found)}, expected {wanted} for {name}"
             )
+
+
+def start_detector(
+    arrays: Mapping[str, np.ndarray], rename: Callable[[str], Renamed | None], where: str
+) -> tuple[dict[str, Adapted], dict[str, str]]:
+    """Does what is the same for every whole network: its tensors under our names, the mask predictor as a matrix.
+
+    Raises:
+        CheckpointError: See ``rename_all``, or the predictor is misshapen.
+    """
+    tensors, left_out = rename_all(arrays, rename, where)
+    squeeze_mask_logits(tensors, where)
+    return tensors, left_out
+
+
+def count_classes(tensors: Mapping[str, Adapted], where: str) -> int:
+    """Returns the outputs of the classifier, with the background; 0 if it is missing.
+
+    Raises:
+        CheckpointError: It is no matrix.
+    """
+    require_shape(tensors, CLASS_SCORE, (None, None), where)
+    return len(tensors[CLASS_SCORE].array) if CLASS_SCORE in tensors else 0
 
 
 def squeeze_mask_logits(tensors: dict[str, Adapted], where: str) -> None:

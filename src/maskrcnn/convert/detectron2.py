@@ -19,15 +19,24 @@ from maskrcnn.convert.adapting import (
     Conversion,
     Renamed,
     change,
+    count_classes,
     finish,
-    rename_all,
     require_shape,
-    squeeze_mask_logits,
+    start_detector,
 )
 from maskrcnn.errors import CheckpointError
 from maskrcnn.ops.anchors import anchor_grid
 
+LAYOUT = "detectron2 Mask R-CNN"
 CONFIG = "configs/detectron2.yaml"
+SETTINGS = {  # of that file, what inference depends on
+    "img_width": 1344,
+    "img_height": 832,
+    "pixel_mean": [123.675, 116.28, 103.53],
+    "pixel_std": [1.0, 1.0, 1.0],
+    "stride_in_1x1": True,
+    "roi_layer": {"sample_num": 0},
+}
 ANCHORS = "proposal_generator.anchor_generator.cell_anchors."
 ANCHOR_TOLERANCE = 1e-2  # pixels
 PARTS = "(weight|bias)"
@@ -88,11 +97,8 @@ def convert_detector(arrays: Mapping[str, np.ndarray], where: str) -> Conversion
         CheckpointError: a tensor that does not match, is missing or misshapen, or other anchors than ours.
     """
     _check_anchors(arrays, where)
-    tensors, left_out = rename_all(arrays, rename, where)
-    squeeze_mask_logits(tensors, where)
-    score = "box_head.cls_score."
-    require_shape(tensors, score + "weight", (None, None), where)
-    foreground = len(tensors[score + "weight"].array) - 1 if score + "weight" in tensors else 0
+    tensors, left_out = start_detector(arrays, rename, where)
+    score, foreground = "box_head.cls_score.", max(count_classes(tensors, where) - 1, 0)
     for part, rest in (("weight", (None,)), ("bias", ())):
         require_shape(tensors, score + part, (foreground + 1, *rest), where)
         change(tensors, score + part, "background from last to first", lambda a: np.concatenate([a[-1:], a[:-1]]))
@@ -104,7 +110,7 @@ def convert_detector(arrays: Mapping[str, np.ndarray], where: str) -> Conversion
                 "zeros for the background",
                 lambda a, n=per_class: np.concatenate([np.zeros((n, *a.shape[1:]), a.dtype), a]),
             )
-    notes = []
+    notes, settings = [], dict(SETTINGS)
     mean = np.ravel(arrays["pixel_mean"]) if "pixel_mean" in arrays else np.array(_BGR_MEAN)
     if len(mean) != 3:
         raise CheckpointError(f"{where}: tensor pixel_mean has shape {list(mean.shape)}, expected [3]")
@@ -115,11 +121,14 @@ def convert_detector(arrays: Mapping[str, np.ndarray], where: str) -> Conversion
         change(tensors, stem, "input channels from BGR to RGB", lambda a: a[:, ::-1])
         mean, std = mean[::-1], std[::-1]
     if not (np.allclose(mean, _BGR_MEAN[::-1], atol=1e-2) and np.allclose(std, 1, atol=1e-3)):
-        shown = [[round(float(v), 3) for v in values] for values in (mean, std)]
-        notes.append(f"its pixels differ from {CONFIG}: set --pixel_mean '{shown[0]}' --pixel_std '{shown[1]}'")
+        settings["pixel_mean"], settings["pixel_std"] = ([round(float(v), 3) for v in values] for values in (mean, std))
+        notes.append(
+            f"its pixels are not those of {CONFIG}: --pixel_mean '{settings['pixel_mean']}' --pixel_std "
+            f"'{settings['pixel_std']}'; with a backbone from torchvision it needs --stride_in_1x1 false, too"
+        )
     classes = (COCO_NAMES, COCO_IDS) if foreground == len(COCO_NAMES) else None
     finished = finish(tensors, where, whole=True)
-    return Conversion("detectron2 Mask R-CNN", finished, left_out, classes, CONFIG, notes)
+    return Conversion(LAYOUT, finished, left_out, classes, CONFIG, settings, notes)
 
 
 _BGR_MEAN = (103.53, 116.28, 123.675)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from maskrcnn.checkpoint.format import META_ENTRY, load_training_state
-from maskrcnn.convert.pickles import load_pickle, plain
+from maskrcnn.convert.containers import find_weights, unwrap
+from maskrcnn.convert.pickles import load_pickle
 from maskrcnn.convert.safetensors import LENGTH_BYTES, read_safetensors
 from maskrcnn.convert.torch_files import LEGACY_MAGIC, PICKLE_NAME, read_legacy, read_zip
 from maskrcnn.errors import CheckpointError
@@ -18,33 +20,43 @@ ZIP_START = b"PK\x03\x04"
 PICKLE_START = b"\x80"  # of protocols 2 to 5
 CHECKPOINT_START = b"\x0a"
 JSON_START = b"{"
-CONTAINERS = ("model", "state_dict", "model_state_dict", "net")  # what training scripts put the weights under
-DATA_PARALLEL = "module."  # torch's prefix of every name
 
 
 class Weights(NamedTuple):
-    """Tensors of a file by name, its format in words, and our metadata ({} for a file that is not ours)."""
+    """Tensors of a file.
+
+    Attributes:
+        arrays: By name.
+        format: Of the file, in words.
+        meta: Our metadata, {} for a file that is not ours.
+        notes: What a user should know of how the tensors were found.
+    """
 
     arrays: dict[str, np.ndarray]
     format: str
     meta: dict[str, Any]
+    notes: Sequence[str] = ()
 
 
-def read_weights(path: str | Path) -> Weights:
-    """The tensors in a .pth, .safetensors, .npz, .pkl or .ckpt file.
+def read_file(path: str | Path, entry: str = "") -> Weights:
+    """Reads the tensors in a .pth, .safetensors, .npz, .pkl or .ckpt file.
 
     Nothing in the file is run: see ``pickles.py``.
 
+    Args:
+        path: The file, whatever it is called.
+        entry: The key of the weights to take from a training script's checkpoint that has several.
+
     Raises:
-        CheckpointError: missing, damaged, of no known format, or a pickle that asks for more than weights.
+        CheckpointError: Missing, damaged, of no known format, without weights, or a pickle that is an attack.
     """
     path = Path(path)
     try:
         with open(path, "rb") as file:
             start = file.read(LENGTH_BYTES + 1)
         if _is_safetensors(path, start):  # first: the length it begins with may look like anything
-            return Weights(read_safetensors(path), ".safetensors", {})
-        return _read(path, start)
+            return _unwrapped(read_safetensors(path), ".safetensors", path)
+        return _read(path, start, entry)
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist") from None
     except OSError as error:
@@ -53,24 +65,34 @@ def read_weights(path: str | Path) -> Weights:
         raise CheckpointError(f"{path} is damaged: {error}") from error
 
 
-def _read(path: Path, start: bytes) -> Weights:
+def _read(path: Path, start: bytes, entry: str) -> Weights:
     if start.startswith(ZIP_START):
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
         if any(name.split("/")[-1] == PICKLE_NAME for name in names):
-            return Weights(_tensors(read_zip(path), path), ".pth (zip format, read without torch)", {})
+            arrays, notes = read_zip(path, entry)
+            return Weights(arrays, ".pth (zip format, read without torch)", {}, notes)
         if names and all(name.endswith(".npy") for name in names):
-            return Weights(_read_npz(path), ".npz", {})
+            return _unwrapped(_read_npz(path), ".npz", path)
     elif start.startswith(PICKLE_START):
         with open(path, "rb") as file:
             saved = load_pickle(file, str(path))
         if saved == LEGACY_MAGIC:
-            return Weights(_tensors(read_legacy(path), path), ".pth (older format, read without torch)", {})
-        return Weights(_tensors(plain(saved), path), ".pkl", {})
+            arrays, notes = read_legacy(path, entry)
+            return Weights(arrays, ".pth (older format, read without torch)", {}, notes)
+        arrays, notes = find_weights(saved, str(path), entry)
+        return Weights(arrays, ".pkl", {}, notes)
     elif start.startswith(CHECKPOINT_START):
         arrays, meta = load_training_state(path)
-        return Weights(arrays, "MindSpore .ckpt" if not meta else f"MindSpore .ckpt with {META_ENTRY}", meta)
+        if meta:
+            return Weights(arrays, f"MindSpore .ckpt with {META_ENTRY}", meta)
+        return _unwrapped(arrays, "MindSpore .ckpt", path)
     raise CheckpointError(f"{path} is neither .pth, .safetensors, .npz, .pkl nor .ckpt by its contents")
+
+
+def _unwrapped(arrays: dict[str, np.ndarray], file_format: str, path: Path) -> Weights:
+    arrays, notes = unwrap(arrays, str(path))
+    return Weights(arrays, file_format, {}, notes)
 
 
 def _is_safetensors(path: Path, start: bytes) -> bool:
@@ -84,21 +106,3 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except ValueError as error:
         raise CheckpointError(f"{path} is refused or damaged: {error}") from error
-
-
-def _tensors(saved: Any, path: Path) -> dict[str, np.ndarray]:
-    """The mapping from names to arrays in what a pickle holds, without torch's prefix for parallel models."""
-    for _ in range(2):  # {"model": {...}}, and at most one more of these
-        inner = next((saved[k] for k in CONTAINERS if isinstance(saved, dict) and isinstance(saved.get(k), dict)), None)
-        saved = saved if inner is None else inner
-    if not isinstance(saved, dict):
-        raise CheckpointError(f"{path} holds a {type(saved).__name__}, not a mapping from names to tensors")
-    arrays = {}
-    for name, value in saved.items():
-        if isinstance(value, np.ndarray):
-            arrays[str(name)] = value
-        elif name != "__author__" and name != "matching_heuristics":  # detectron2's remarks
-            raise CheckpointError(f"{path}: {name} is a {type(value).__name__}, not a tensor")
-    if arrays and all(name.startswith(DATA_PARALLEL) for name in arrays):
-        arrays = {name[len(DATA_PARALLEL) :]: array for name, array in arrays.items()}
-    return arrays

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from maskrcnn.models.resnet import STAGE_WIDTHS, STAGES
 
@@ -127,3 +128,29 @@ def heads_of(shapes: Mapping[str, tuple[int, ...]]) -> Heads:
         mask=shapes["mask_head.deconv_weight"][0],
         num_mask=count("mask_head.convs."),
     )
+
+
+def network_settings(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Returns what the shapes of a whole network's parameters (under our names) say of its configuration.
+
+    Keys that they do not tell, or that come out as for no network of ours, are left out.
+    """
+    backbone = backbone_of(shapes)
+    try:
+        heads = heads_of(shapes)
+    except (KeyError, IndexError, ValueError):
+        return {} if backbone is None else {"backbone": backbone}
+    settings: dict[str, Any] = {
+        "fpn_out_channels": heads.fpn,
+        "rpn_feat_channels": heads.rpn,
+        "roi_layer": {"out_size": heads.roi_size},
+        "rcnn_num_layers": heads.num_fc,
+        "rcnn_fc_out_channels": heads.fc,
+        "rcnn_mask_num_layers": heads.num_mask,
+        "rcnn_mask_out_channels": heads.mask,
+    }
+    if backbone is not None:
+        stem = shapes.get("backbone.conv1.weight", (STAGE_WIDTHS[0],))[0]
+        has_statistics = "backbone.bn1.moving_variance" in shapes
+        settings.update(backbone=backbone, backbone_width=stem, norm="frozen_bn" if has_statistics else "gn")
+    return settings

@@ -14,11 +14,12 @@ from maskrcnn.convert.adapting import (
     Conversion,
     Renamed,
     change,
+    count_classes,
     finish,
     fold_eps,
     rename_all,
     require_shape,
-    squeeze_mask_logits,
+    start_detector,
 )
 from maskrcnn.errors import CheckpointError
 from maskrcnn.models.layers import BATCH_NORM_EPS
@@ -35,7 +36,17 @@ DENSE = {
     "cls_scores": "box_head.cls_score",
     "reg_scores": "box_head.bbox_pred",
 }
+LAYOUT = "MindSpore model zoo Mask R-CNN"
 CONFIG = "configs/mindspore_zoo.yaml"
+SETTINGS = {  # of that file, what inference depends on
+    "inclusive_boxes": True,
+    "paste": "mindspore_zoo",
+    "anchor_rounding": True,
+    "roi_aligned": False,
+    "max_pool_pads_end": True,
+    "fpn_upsampling": "bilinear",
+    "padding_counts": True,
+}
 
 
 def rename_resnet(name: str) -> Renamed | None:
@@ -108,13 +119,10 @@ def convert_detector(arrays: Mapping[str, np.ndarray], where: str) -> Conversion
             raise CheckpointError(
                 f"{where}: {name} differs from level 0's; only one RPN for all levels can be converted"
             )
-    tensors, left_out = rename_all(arrays, rename_detector, where)
-    squeeze_mask_logits(tensors, where)
+    tensors, left_out = start_detector(arrays, rename_detector, where)
     for ours in DENSE.values():
         require_shape(tensors, ours + ".weight", (None, None), where)
         change(tensors, ours + ".weight", "[in, out] to [out, in]", np.transpose)
-    score = tensors.get("box_head.cls_score.weight")
-    is_coco = score is not None and len(score.array) == len(COCO_NAMES) + 1
-    classes = (COCO_NAMES, COCO_IDS) if is_coco else None
+    classes = (COCO_NAMES, COCO_IDS) if count_classes(tensors, where) == len(COCO_NAMES) + 1 else None
     finished = finish(tensors, where, whole=True)
-    return Conversion("MindSpore model zoo Mask R-CNN", finished, left_out, classes, CONFIG)
+    return Conversion(LAYOUT, finished, left_out, classes, CONFIG, dict(SETTINGS))

@@ -2,7 +2,10 @@
 
 A pickle is a program: it may name any function and call it. Here a name is looked up in a short table of our own
 stand-ins and in nothing else, so neither Python's, torch's nor numpy's code is ever reached from a file. Stand-ins for
-arrays and tensors only note what they were given; shapes, strides and sizes are checked before memory is touched.
+arrays and tensors only note what they were given; shapes, strides and sizes are checked before memory is touched. Any
+other name, as in the schedulers and settings that training scripts leave beside the weights, becomes a ``Skipped``,
+which takes whatever is done to it and does nothing. Names that only an attack has need of are refused nevertheless, so
+that its victim hears of it.
 """
 
 from __future__ import annotations
@@ -30,6 +33,16 @@ STORAGE_TYPES = {
     "BoolStorage": "|b1",
 }
 NUMBER_KINDS = "biuf"
+# Modules of which a file with weights never asks for anything, and all that it may ask of Python's builtins.
+FORBIDDEN_MODULES = {
+    *("os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "importlib", "runpy", "ctypes", "marshal"),
+    *("pickle", "_pickle", "io", "_io", "operator", "maskrcnn"),
+}
+BUILTIN_MODULES = {"builtins", "__builtin__"}
+BUILTIN_TYPES = {
+    *("object", "type", "bool", "int", "float", "complex", "str", "bytes", "bytearray", "slice", "range", "set"),
+    *("frozenset", "list", "tuple", "dict"),
+}
 
 
 class UnsafePickle(pickle.UnpicklingError):
@@ -116,55 +129,74 @@ class _Dtype:
         order = state[1]
         self.order = order.decode("latin1") if isinstance(order, bytes) else order
 
+    @property
+    def is_number(self) -> bool:
+        """True for integers, floats and truth values."""
+        return isinstance(self.name, str) and self.name[:1] in tuple(NUMBER_KINDS) and self.order in tuple("<>|=")
+
     def numpy(self) -> np.dtype:
-        if not isinstance(self.name, str) or self.name[:1] not in NUMBER_KINDS or self.order not in "<>|=":
-            raise UnsafePickle(f"an array of {self.name!r} instead of numbers")
+        """Returns the dtype of numbers."""
         return np.dtype(self.name).newbyteorder(self.order)
 
 
-class _Array:
-    """What a pickle says of a numpy array."""
+class NotedArray:
+    """What a pickle says of a numpy array; its values are None if they are texts or objects, which are skipped."""
 
     def __init__(self, *_: Any) -> None:
-        self.values = np.zeros(0, np.float32)
+        self.values: np.ndarray | None = np.zeros(0, np.float32)
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state
         self.values = _values(data, dtype, shape, "F" if fortran else "C")
 
 
-def _values(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
+def _values(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray | None:
+    if not isinstance(dtype, _Dtype):
+        raise UnsafePickle("it has an array without a type")
+    if not dtype.is_number:
+        return None
     if isinstance(data, str):  # Python 2's byte strings, read as latin1
         data = data.encode("latin1")
-    if not isinstance(data, (bytes, bytearray)) or not isinstance(dtype, _Dtype):
-        raise UnsafePickle("an array whose data are no bytes")
+    if not isinstance(data, (bytes, bytearray)):
+        raise UnsafePickle("it has an array whose data are no bytes")
     return np.frombuffer(data, dtype.numpy()).reshape(shape, order=order)
 
 
-def _from_buffer(data: Any, dtype: Any, shape: Any, order: str) -> _Array:
-    array = _Array()
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: str) -> NotedArray:
+    array = NotedArray()
     array.values = _values(data, dtype, shape, order)
     return array
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
-    return _values(data, dtype, (), "C")[()]
+    value = _values(data, dtype, (), "C")
+    return None if value is None else value[()]
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
     if not isinstance(text, str) or encoding != "latin1":
-        raise UnsafePickle(f"an encoding {encoding!r}")
+        raise UnsafePickle(f"it has an encoding {encoding!r}")
     return text.encode("latin1")
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> LazyTensor:
     if not isinstance(storage, Storage):
-        raise UnsafePickle("a tensor without a storage")
+        raise UnsafePickle("it has a tensor without a storage")
     return LazyTensor(storage, offset, tuple(shape), tuple(strides))
 
 
 def _parameter(tensor: Any, *_: Any) -> Any:
     return tensor
+
+
+def _of_subclass(rebuild: Any, _: Any, arguments: Any, *__: Any) -> Any:
+    """Rebuilds a tensor of one of torch's subclasses; whatever a pickle can name here is one of our stand-ins."""
+    return rebuild(*arguments) if isinstance(rebuild, _StandIn) else Skipped()
+
+
+def _empty_mapping(*_: Any) -> dict[Any, Any]:
+    """Returns what a defaultdict is filled into."""
+    return {}
 
 
 class _Unchangeable(type):
@@ -174,49 +206,73 @@ class _Unchangeable(type):
         raise UnsafePickle(f"it tries to change {name} of a class")
 
 
-class _Noted(metaclass=_Unchangeable):
-    """Stands for the settings that training scripts leave beside the weights; keeps nothing."""
+class Skipped(metaclass=_Unchangeable):
+    """Stands for whatever is not a tensor: takes what a pickle does to an object, and keeps nothing of it."""
+
+    __slots__ = ()
+
+    def __new__(cls, *_: Any, **__: Any) -> Skipped:
+        return super().__new__(cls)
+
+    def __call__(self, *_: Any, **__: Any) -> Skipped:
+        return self
 
     def __setstate__(self, state: Any) -> None:
         pass
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def append(self, item: Any) -> None:
+        """Does nothing, as the next ones."""
+
+    extend = add = update = append
+
+
+def _is_forbidden(module: str, name: str) -> bool:
+    """Tells whether a name in a pickle can only mean harm."""
+    if module in BUILTIN_MODULES:
+        return name not in BUILTIN_TYPES
+    return module.split(".")[0] in FORBIDDEN_MODULES or ".__" in name
 
 
 _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("_codecs", "encode"): _encode,
-    ("numpy", "ndarray"): _Array,
+    ("numpy", "ndarray"): NotedArray,
     ("numpy", "dtype"): _Dtype,
     ("torch", "Size"): tuple,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): _of_subclass,
+    ("collections", "defaultdict"): _empty_mapping,
 }
 for _core in ("numpy.core", "numpy._core"):  # numpy 1 and 2
-    _FUNCTIONS[_core + ".multiarray", "_reconstruct"] = _Array
+    _FUNCTIONS[_core + ".multiarray", "_reconstruct"] = NotedArray
     _FUNCTIONS[_core + ".multiarray", "scalar"] = _scalar
     _FUNCTIONS[_core + ".numeric", "_frombuffer"] = _from_buffer
 _STAND_INS: dict[tuple[str, str], Any] = {name: _StandIn(call) for name, call in _FUNCTIONS.items()}
-_STAND_INS["argparse", "Namespace"] = _Noted  # pickled as a class to be made, not as a function to be called
 
 
 class RestrictedUnpickler(pickle.Unpickler):
-    """Reads containers, numbers, texts, numpy arrays and torch tensors; refuses every other name."""
+    """Reads containers, numbers, texts, numpy arrays and torch tensors; skips all else, and refuses attacks."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("torch", "torch.storage") and name in STORAGE_TYPES:
             return _StorageType(STORAGE_TYPES[name])
-        try:
+        if (module, name) in _STAND_INS:
             return _STAND_INS[module, name]
-        except KeyError:
-            raise UnsafePickle(
-                f"it asks for {module}.{name}, which is no part of weights; save the network's state_dict alone"
-            ) from None
+        if _is_forbidden(module, name):
+            raise UnsafePickle(f"it asks for {module}.{name}, for which weights have no use")
+        return Skipped
 
     def persistent_load(self, pid: Any) -> Storage:
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
-            raise UnsafePickle("a reference that is no storage")
+            raise UnsafePickle("it has a reference that is no storage")
         _, kind, key, _, count = pid[:5]
         if not isinstance(kind, _StorageType) or not isinstance(count, int):
-            raise UnsafePickle("a storage of an unknown type")
+            raise UnsafePickle("it has a storage of an unknown type")
         return Storage(str(key), kind.dtype, count)
 
 
@@ -234,12 +290,19 @@ def load_pickle(file: BinaryIO, name: str) -> Any:
         raise CheckpointError(f"{name} is damaged: its pickle cannot be read ({error})") from error
 
 
-def plain(value: Any, storages: Callable[[Storage], np.ndarray] | None = None) -> Any:
-    """``value`` with stand-ins replaced by numpy arrays, in mappings at any depth; the rest stays as it is."""
-    if isinstance(value, dict):
-        return {key: plain(item, storages) for key, item in value.items()}
-    if isinstance(value, _Array):
-        return value.values
-    if isinstance(value, LazyTensor) and storages is not None:
+def is_tensor(value: Any) -> bool:
+    """Tells whether a value out of a pickle is an array or a tensor of numbers."""
+    return isinstance(value, (np.ndarray, LazyTensor)) or (isinstance(value, NotedArray) and value.values is not None)
+
+
+def to_array(value: Any, storages: Callable[[Storage], np.ndarray] | None = None) -> np.ndarray:
+    """Returns a value for which ``is_tensor`` holds as an array; tensors of torch are views into their storages.
+
+    Raises:
+        ValueError: A tensor reaches beyond its storage, or has none.
+    """
+    if isinstance(value, LazyTensor):
+        if storages is None:
+            raise ValueError("a tensor of torch outside of torch's file format")
         return value.array(storages(value.storage))
-    return value
+    return value.values if isinstance(value, NotedArray) else value

@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from maskrcnn.convert.pickles import Storage, from_bytes, item_size, load_pickle, plain
+from maskrcnn.convert.containers import FoundWeights, find_weights
+from maskrcnn.convert.pickles import LazyTensor, Storage, from_bytes, item_size, load_pickle
 from maskrcnn.errors import CheckpointError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -19,20 +20,20 @@ LEGACY_PROTOCOL = 1001
 PICKLE_NAME = "data.pkl"
 
 
-def read_zip(path: Path) -> Any:
-    """The object saved in a zip-format .pth, tensors as numpy arrays.
+def read_zip(path: Path, entry: str = "") -> FoundWeights:
+    """Returns the weights in a zip-format .pth; ``entry`` names those to take where there are several.
 
     Raises:
-        CheckpointError: damaged, or it asks for more than weights.
+        CheckpointError: Damaged, without weights, or it asks for what weights have no use for.
     """
     with zipfile.ZipFile(path) as archive:
-        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-        entry = next(name for name in sizes if name.split("/")[-1] == PICKLE_NAME)
-        folder = entry[: -len(PICKLE_NAME)]
+        sizes = {member.filename: member.file_size for member in archive.infolist()}
+        pickled = next(name for name in sizes if name.split("/")[-1] == PICKLE_NAME)
+        folder = pickled[: -len(PICKLE_NAME)]
         order = archive.read(folder + "byteorder") if folder + "byteorder" in sizes else b"little"
         if order != b"little":
             raise CheckpointError(f"{path} was written on a big-endian machine: save it again on another one")
-        with archive.open(entry) as file:
+        with archive.open(pickled) as file:
             saved = load_pickle(file, str(path))
         loaded: dict[str, np.ndarray] = {}
 
@@ -44,17 +45,17 @@ def read_zip(path: Path) -> Any:
                 loaded[storage.key] = from_bytes(archive.read(name), storage.dtype)
             return loaded[storage.key]
 
-        return _with_arrays(saved, values, path)
+        return find_weights(saved, str(path), entry, values)
 
 
-def read_legacy(path: Path) -> Any:
-    """The object saved in a .pth of torch before 1.6, tensors as numpy arrays.
+def read_legacy(path: Path, entry: str = "") -> FoundWeights:
+    """Returns the weights in a .pth of torch before 1.6; see ``read_zip``.
 
     The file is a row of pickles (a magic number, a version, the machine's properties, the object, the storages' keys)
     and then the storages, each an int64 count and its bytes.
 
     Raises:
-        CheckpointError: damaged, or it asks for more than weights.
+        CheckpointError: Damaged, without weights, or it asks for what weights have no use for.
     """
     name = str(path)
     with open(path, "rb") as file:
@@ -67,8 +68,7 @@ def read_legacy(path: Path) -> Any:
         keys = load_pickle(file, name)
         if not isinstance(keys, list):
             raise CheckpointError(f"{path} is damaged: it does not list its storages")
-        dtypes: dict[str, str] = {}
-        _find_storages(saved, dtypes)
+        dtypes = _storage_types(saved)
         loaded = {str(key): _read_storage(file, path, str(key), dtypes) for key in keys}
 
         def values(storage: Storage) -> np.ndarray:
@@ -76,7 +76,7 @@ def read_legacy(path: Path) -> Any:
                 raise CheckpointError(f"{path} is damaged: storage {storage.key} is missing")
             return loaded[storage.key]
 
-        return _with_arrays(saved, values, path)
+        return find_weights(saved, name, entry, values)
 
 
 def _read_storage(file: BinaryIO, path: Path, key: str, dtypes: dict[str, str]) -> np.ndarray:
@@ -90,21 +90,16 @@ def _read_storage(file: BinaryIO, path: Path, key: str, dtypes: dict[str, str]) 
     return from_bytes(data, dtypes[key])
 
 
-def _find_storages(value: Any, dtypes: dict[str, str]) -> None:
-    """Collect the element type of every storage that tensors in (nested) containers refer to."""
-    storage = getattr(value, "storage", None)
-    if isinstance(storage, Storage):
-        dtypes[storage.key] = storage.dtype
-    elif isinstance(value, dict):
-        for item in value.values():
-            _find_storages(item, dtypes)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            _find_storages(item, dtypes)
-
-
-def _with_arrays(saved: Any, values: Any, path: Path) -> Any:
-    try:
-        return plain(saved, values)
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
+def _storage_types(saved: Any) -> dict[str, str]:
+    """Returns the element type of every storage that tensors in (nested, perhaps cyclic) containers refer to."""
+    dtypes: dict[str, str] = {}
+    seen: set[int] = set()
+    waiting = [saved]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, LazyTensor):
+            dtypes[value.storage.key] = value.storage.dtype
+        elif isinstance(value, (dict, list, tuple)) and id(value) not in seen:
+            seen.add(id(value))
+            waiting += value.values() if isinstance(value, dict) else value
+    return dtypes

@@ -17,12 +17,13 @@ from maskrcnn.convert.adapting import (
     Conversion,
     Renamed,
     change,
+    count_classes,
     finish,
     fold_eps,
     rename_all,
     rename_torch_resnet,
     require_shape,
-    squeeze_mask_logits,
+    start_detector,
     unpermute_columns,
 )
 from maskrcnn.convert.layout import backbone_layers, backbone_of, heads_of, network_shapes
@@ -31,7 +32,17 @@ from maskrcnn.models.layers import BATCH_NORM_EPS
 from maskrcnn.models.resnet import STAGE_WIDTHS
 
 COCO_ROWS = 91  # torchvision's labels are COCO's category ids, background at 0
+LAYOUT = "torchvision Mask R-CNN"
 CONFIG = "configs/torchvision.yaml"
+SETTINGS = {  # of that file, what inference depends on
+    "img_width": 1344,
+    "img_height": 832,
+    "anchor_rounding": True,
+    "roi_aligned": False,
+    "rpn_min_bbox_min_size": 0.001,
+    "test_min_bbox_size": 0.01,
+    "paste": "torchvision",
+}
 PARTS = "(weight|bias)"
 HEADS = {
     r"rpn\.head\.conv(?:\.0\.0)?": "rpn.conv.",
@@ -78,13 +89,9 @@ def convert_detector(
     Raises:
         CheckpointError: a tensor that does not match, is missing or misshapen.
     """
-    tensors, left_out = rename_all(arrays, rename, where)
-    squeeze_mask_logits(tensors, where)
-    score = "box_head.cls_score.weight"
-    require_shape(tensors, score, (None, None), where)
-    rows = len(tensors[score].array) if score in tensors else 0
+    tensors, left_out = start_detector(arrays, rename, where)
     classes = None
-    if rows == COCO_ROWS and not all_classes:
+    if count_classes(tensors, where) == COCO_ROWS and not all_classes:
         classes = (COCO_NAMES, COCO_IDS)
         chosen = np.array((0, *COCO_IDS))
         for name in [
@@ -96,7 +103,11 @@ def convert_detector(
             index = (chosen[:, None] * per_class + np.arange(per_class)).ravel()
             change(tensors, name, "rows of COCO's 80 categories", lambda a, i=index: a[i])
     fold_eps(tensors, norm_eps, where)
-    return Conversion("torchvision Mask R-CNN", finish(tensors, where, whole=True), left_out, classes, CONFIG)
+    notes = (
+        [] if classes is None else [f"its {COCO_ROWS} outputs are taken for COCO's; --all_classes keeps all of them"]
+    )
+    finished = finish(tensors, where, whole=True)
+    return Conversion(LAYOUT, finished, left_out, classes, CONFIG, dict(SETTINGS), notes)
 
 
 def convert_classifier(arrays: Mapping[str, np.ndarray], where: str, norm_eps: float = BATCH_NORM_EPS) -> Conversion:

@@ -12,6 +12,7 @@ from maskrcnn.checkpoint.folder import CheckpointFolder
 from maskrcnn.checkpoint.state import RunIdentity, RunState
 from maskrcnn.checkpoint.weights import load_pretrained
 from maskrcnn.config import Config
+from maskrcnn.convert import read_weights
 from maskrcnn.data.batches.loader import TrainLoader
 from maskrcnn.data.records.info import read_info
 from maskrcnn.device import set_device
@@ -120,4 +121,11 @@ def start_weights(trainer: Trainer, network: nn.Cell, cfg: Config, checkpoints: 
         if changed:
             print(f"settings changed since then: {', '.join(changed)}", flush=True)
     elif cfg.pre_trained:
-        print("\n".join(load_pretrained(network, cfg.pre_trained).lines()), flush=True)
+        report = load_pretrained(
+            network,
+            read_weights(cfg.pre_trained),
+            class_names=trainer.state.identity.class_names,
+            parts=cfg.load_parts,
+            allow_partial=cfg.allow_partial,
+        )
+        print("\n".join(report.lines()), flush=True)

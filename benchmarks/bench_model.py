@@ -68,7 +68,7 @@ def train(cfg, folder: str, steps: int) -> dict:
 
 def infer(cfg, steps: int) -> dict:
     """One image at a time, detections pasted into the original image and encoded, decoding not counted."""
-    from maskrcnn.data.batches.transforms import canvas_for, decode_image, fit_size, pad_image, resize_image
+    from maskrcnn.data.batches.transforms import canvas_for, decode_image, fit_size, resize_image
     from maskrcnn.inference.detector import Detector
     from maskrcnn.inference.paste import encode_masks
     from maskrcnn.inference.results import objects_of_image
@@ -81,7 +81,9 @@ def infer(cfg, steps: int) -> dict:
         if width >= height:
             canvas = canvas_for(height, width, cfg.img_height, cfg.img_width)
             size = fit_size(height, width, *canvas)
-            images.append((pad_image(resize_image(image, *size), *canvas), size, (height, width)))
+            padded = np.zeros((*canvas, 3), np.uint8)
+            padded[: size[0], : size[1]] = resize_image(image, *size)
+            images.append((padded, size, (height, width)))
         if len(images) == 8:
             break
     seconds, network = [], []

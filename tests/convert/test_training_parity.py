@@ -15,7 +15,7 @@ from tests.convert.parity import HEIGHT, VARIANTS, WIDTH, build_network, load_im
 from maskrcnn.convert.torchvision import rename
 from maskrcnn.data.batches.mask_crops import pixel_crop
 from maskrcnn.data.batches.targets import AssignSettings, assign_anchors
-from maskrcnn.data.batches.transforms import View
+from maskrcnn.data.batches.views import View
 from maskrcnn.ops.anchors import anchor_grid
 
 LOSSES = ("objectness", "rpn_box_reg", "classifier", "box_reg", "mask")  # in our order

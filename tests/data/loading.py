@@ -12,11 +12,21 @@ from pycocotools import mask as coco_mask
 from maskrcnn.data.batches.batch import BatchSettings
 from maskrcnn.data.batches.loader import TrainLoader
 from maskrcnn.data.batches.targets import AssignSettings
-from maskrcnn.data.batches.transforms import Augmentation
+from maskrcnn.data.batches.views import Augmentation
 from maskrcnn.data.sources.sample import Sample
 
 HEIGHT, WIDTH = 128, 192
 AUGMENTED = Augmentation(flip_ratio=0.5, photo_ratio=0.5, expand_ratio=1.5, multi_scale=(0.5, 1.0))
+AUGMENTED_MORE = Augmentation(
+    flip_ratio=0.5,
+    vertical_flip_ratio=0.5,
+    rotate_ratio=0.5,
+    photo_ratio=0.5,
+    expand_ratio=1.2,
+    multi_scale=(0.8, 1.5),
+    scale_jitter=(0.3, 2.0),
+    copy_paste_ratio=0.7,
+)
 SMALL = BatchSettings(max_objects=6, crop_size=28, roi_keys=50, assign=AssignSettings(num_pos=8, num_total=32))
 
 

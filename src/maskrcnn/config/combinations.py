@@ -36,6 +36,8 @@ def check_combinations(cfg: Config) -> None:
     side = cfg.mask_shape[0]
     require(cfg.mask_crop_size >= side, f"masks have {side} pixels a side, their crops no fewer", "mask_crop_size")
 
+    require(cfg.scale_jitter[0] <= cfg.scale_jitter[1], "the smaller size must come first", "scale_jitter")
+
     ordered("neg_iou_thr", "pos_iou_thr", "negatives must end where positives begin, or before")
     ordered("min_pos_iou", "pos_iou_thr", "the threshold of last resort cannot be the stricter one")
     ordered("neg_iou_thr_stage2", "pos_iou_thr_stage2", "background must end where objects begin, or before")

@@ -69,17 +69,31 @@ class Config:
     img_height: int = _inference(768, "network input height of a landscape image; upright images swap both", least=64)
     keep_ratio: bool = _inference(True, "resize without distorting, pad with zeros; false stretches to the full input")
     flip_ratio: float = _training(0.5, "probability of a left-right flip in training", least=0, most=1)
+    vertical_flip_ratio: float = _training(0.0, "probability of a top-bottom flip in training", least=0, most=1)
+    rotate_ratio: float = _training(
+        0.0, "probability of a rotation by 90, 180 or 270 degrees in training", least=0, most=1
+    )
     photo_ratio: float = _training(0.0, "probability of colour jitter in training", least=0, most=1)
     expand_ratio: float = _training(1.0, "largest random zoom-out in training; 1 = off", least=1)
     multi_scale: tuple[float, ...] = _training(
-        (1.0,), "sizes as fractions of the input, one drawn per image", above=0, most=1
+        (1.0,), "sizes as multiples of the input, one drawn per image; above 1 it is cropped", above=0, most=4
+    )
+    scale_jitter: tuple[float, ...] = _training(
+        (1.0, 1.0),
+        "range of a random size beside multi_scale; [0.1, 2.0] = large-scale jitter",
+        above=0,
+        most=4,
+        length=2,
+    )
+    copy_paste_ratio: float = _training(
+        0.0, "probability that objects of another image are pasted into one in training", least=0, most=1
     )
     pixel_mean: tuple[float, ...] = _arithmetic((123.675, 116.28, 103.53), "subtracted from R, G, B", length=3)
     pixel_std: tuple[float, ...] = _arithmetic((58.395, 57.12, 57.375), "divides R, G, B", above=0, length=3)
     padding_counts: bool = _arithmetic(
         False, "padding is black pixels of the image, where boxes may lie (MindSpore's zoo)"
     )
-    max_instance_count: int = _training(128, "most objects of an image used in training", least=1)
+    max_instance_count: int = _training(128, "most objects of an image in a training step, others are ignored", least=2)
     mask_crop_size: int = _training(
         112, "size of the stored ground-truth mask crop, twice mask_out_size or more", least=2
     )
@@ -231,13 +245,13 @@ class Config:
     coco_classes: tuple[str, ...] = _network(
         COCO_CLASSES, "class names, background first; [] = from the annotation file", may_be_empty=True
     )
-    keep_empty: bool = _key(False, "train on images without objects, too, as background")
-    exif: str = _key(
+    keep_empty: bool = _data(False, "train on images without objects, too, as background")
+    exif: str = _data(
         "apply",
         "apply = images as EXIF lets viewers show them, ignore = as stored; where listed sizes tell, they decide",
         choices=("apply", "ignore"),
     )
-    train_images: int = _key(0, "train on the first so many images only; 0 = all", least=0)
+    train_images: int = _data(0, "train on the first so many images only; 0 = all", least=0)
     only_create_dataset: bool = _key(False, "stop after converting the data")
     strict: bool = _data(False, "stop at the first bad image or annotation instead of skipping and counting it")
     num_parallel_workers: int = _key(2, "threads that prepare data", least=1)

@@ -7,6 +7,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from tests.data.loading import (
     AUGMENTED,
+    AUGMENTED_MORE,
     SMALL,
     Records,
     assert_equal_batches,
@@ -17,15 +18,17 @@ from tests.data.loading import (
 
 from maskrcnn.data.batches.batch import BatchSettings
 from maskrcnn.data.batches.loader import PREFETCH
+from maskrcnn.data.batches.views import Augmentation
 from maskrcnn.data.sources.sample import Sample
 from maskrcnn.errors import DataError
 
 LARGER = coco_mask.encode(np.ones((500, 500), np.uint8, order="F"))["counts"]  # a mask of another image
 
 
+@pytest.mark.parametrize("augmentation", [AUGMENTED, AUGMENTED_MORE])
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_batches_do_not_depend_on_the_number_of_workers(records, workers):
-    settings = BatchSettings(**{**SMALL.__dict__, "augmentation": AUGMENTED})
+def test_batches_do_not_depend_on_the_number_of_workers(records, workers, augmentation):
+    settings = BatchSettings(**{**SMALL.__dict__, "augmentation": augmentation})
     reference = list(make_loader(records, settings, workers=3).epoch(2))
     batches = list(make_loader(records, settings, workers=workers).epoch(2))
     assert len(batches) == len(reference) == 4
@@ -42,8 +45,9 @@ def test_batches_handed_out_are_not_touched_again(records):
         assert_equal_batches(batch, copy)
 
 
-def test_resuming_within_an_epoch_gives_the_same_batches(records):
-    settings = BatchSettings(**{**SMALL.__dict__, "augmentation": AUGMENTED})
+@pytest.mark.parametrize("augmentation", [AUGMENTED, AUGMENTED_MORE])
+def test_resuming_within_an_epoch_gives_the_same_batches(records, augmentation):
+    settings = BatchSettings(**{**SMALL.__dict__, "augmentation": augmentation})
     loader = make_loader(records, settings)
     whole = list(loader.epoch(4))
     for start in range(loader.steps_per_epoch + 1):
@@ -62,9 +66,11 @@ def test_epochs_and_seeds_differ(records):
     assert (first.roi_key != next(make_loader(records, settings, seed=2).epoch(0)).roi_key).any()
 
 
-def test_ranks_share_one_plan(records):
-    alone = list(make_loader(records, batch_size=4).epoch(1))
-    ranks = [list(make_loader(records, batch_size=2, rank=rank, world=2).epoch(1)) for rank in range(2)]
+@pytest.mark.parametrize("augmentation", [AUGMENTED, AUGMENTED_MORE])
+def test_ranks_share_one_plan(records, augmentation):
+    settings = BatchSettings(**{**SMALL.__dict__, "augmentation": augmentation})
+    alone = list(make_loader(records, settings, batch_size=4).epoch(1))
+    ranks = [list(make_loader(records, settings, batch_size=2, rank=rank, world=2).epoch(1)) for rank in range(2)]
     assert len(alone) == len(ranks[0]) == len(ranks[1])
     for whole, *parts in zip(alone, *ranks):
         for array, *pieces in zip(whole, *parts):
@@ -120,6 +126,22 @@ def test_reading_is_ahead_by_the_prefetch_depth_only():
     records = Records([make_sample(i, 60, 90) for i in range(40)])
     for number, _ in enumerate(make_loader(records).epoch(0)):
         assert records.read <= 2 * (number + 1 + PREFETCH)
+
+
+def test_only_the_first_images_if_so_many_are_wanted(records):
+    loader = make_loader(records, images=3)
+    assert loader.steps_per_epoch == 2
+    assert {image_id for batch in loader.epoch(0) for image_id in batch.image_id} == {100, 101, 102}
+    assert make_loader(records, images=100).steps_per_epoch == make_loader(records).steps_per_epoch
+
+
+def test_a_damaged_partner_is_named(records):
+    settings = BatchSettings(**{**SMALL.__dict__, "augmentation": Augmentation(copy_paste_ratio=1.0)})
+    records.samples[5:] = [Sample(**{**sample.__dict__, "jpeg": b""}) for sample in records.samples[5:]]
+    loader = make_loader(records, settings, images=5)
+    assert len(list(loader.epoch(0))) == loader.steps_per_epoch, "partners are chosen among the images in use, too"
+    with pytest.raises(DataError, match=r"image 10[56] \(10[56]\.png\): "):
+        list(make_loader(records, settings).epoch(0))
 
 
 def test_a_record_without_images_is_refused():

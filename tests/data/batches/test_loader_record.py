@@ -17,7 +17,7 @@ from tests.data.loading import (
 from maskrcnn.config import Config
 from maskrcnn.data.batches.batch import BatchSettings
 from maskrcnn.data.batches.loader import TrainLoader
-from maskrcnn.data.batches.transforms import Augmentation
+from maskrcnn.data.batches.views import Augmentation
 from maskrcnn.errors import DataError
 
 

@@ -9,7 +9,8 @@ from pycocotools import mask as coco_mask
 from tests.graph import Compiled
 
 from maskrcnn.data.batches.mask_crops import pixel_crop
-from maskrcnn.data.batches.transforms import View
+from maskrcnn.data.batches.views import View
+from maskrcnn.data.sources.orientation import MIRRORED, UPRIGHT, orient
 from maskrcnn.errors import DataError
 from maskrcnn.ops import reference
 from maskrcnn.ops.masks import mask_samples
@@ -81,11 +82,11 @@ def test_pixels_of_the_canvas_are_the_nearest_of_the_photograph():
     """Resized, mirrored and moved as the image itself is; compared with the canvas-sized mask."""
     rng = np.random.default_rng(4)
     mask = (rng.random((30, 40)) < 0.5).astype(np.uint8)
-    for flip in (False, True):
-        view = View((30, 40), (64, 128), (60, 110), (45, 100), (5, 7), flip)
+    for orientation in (UPRIGHT, MIRRORED):
+        view = View((30, 40), (64, 128), (60, 110), (45, 100), (5, 7), orientation)
         rows, columns = np.arange(45) * 30 // 45, np.arange(100) * 40 // 100
         canvas = np.zeros((60, 110), np.uint8)
-        canvas[5:50, 7:107] = (mask[:, ::-1] if flip else mask)[rows][:, columns]
+        canvas[5:50, 7:107] = orient(mask, orientation)[rows][:, columns]
         crop = pixel_crop(encoded(mask), view, np.array([20.5, 10.2, 50.0, 30.7], np.float32), 48)
         np.testing.assert_array_equal(crop[:23, :32], canvas[9:32, 19:51])
         assert not crop[23:].any() and not crop[:, 32:].any()

@@ -1,4 +1,4 @@
-"""Fitting, flipping and drawing of images, against closed forms."""
+"""Decoding, fitting, resizing and recolouring of images, against closed forms."""
 
 from __future__ import annotations
 
@@ -7,16 +7,10 @@ import numpy as np
 import pytest
 
 from maskrcnn.data.batches.transforms import (
-    Augmentation,
-    View,
     canvas_for,
     decode_image,
-    draw_view,
     fit_size,
-    flip_boxes,
-    flip_image,
     jitter_colour,
-    pad_image,
     resize_image,
 )
 from maskrcnn.errors import DataError
@@ -93,77 +87,6 @@ def test_resize_is_bilinear_with_half_pixel_centres():
     rows = grid[y0] * (1 - fy) + grid[y0 + 1] * fy
     expected = rows[:, x0] * (1 - fx) + rows[:, x0 + 1] * fx
     assert np.abs(resize_image(rgb, height, width) - expected).max() <= 1.0
-
-
-def test_padding_is_zero_to_the_right_and_below():
-    rgb = picture(5, 7) | 1
-    padded = pad_image(rgb, 8, 16)
-    np.testing.assert_array_equal(padded[:5, :7], rgb)
-    assert padded.sum() == rgb.sum(dtype=np.int64)
-
-
-def test_flipping_twice_changes_nothing():
-    rgb = picture(11, 17)
-    np.testing.assert_array_equal(flip_image(flip_image(rgb)), rgb)
-    np.testing.assert_array_equal(flip_image(rgb), rgb[:, ::-1])
-    boxes = np.array([[0.0, 1.0, 5.5, 3.0], [2.25, 0.0, 17.0, 11.0]])
-    np.testing.assert_array_equal(flip_boxes(flip_boxes(boxes, 17), 17), boxes)
-    np.testing.assert_array_equal(flip_boxes(boxes, 17)[0], [11.5, 1.0, 17.0, 3.0])
-
-
-def test_flipped_boxes_frame_the_flipped_objects():
-    rgb = np.zeros((60, 100, 3), np.uint8)
-    rgb[20:40, 10:30] = 255
-    box = np.array([[10, 20, 30, 40]], np.float32)
-    view = View(source=(60, 100), canvas=(192, 256), valid=(120, 200), content=(120, 200), flip=True)
-    canvas = np.zeros((192, 256, 3), np.uint8)
-    view.draw(rgb, canvas, (0, 0, 0), np.random.default_rng(0))
-    x1, y1, x2, y2 = view.boxes(box)[0].astype(int)
-    assert (x1, y1, x2, y2) == (140, 40, 180, 80)
-    assert canvas[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1].min() == 255
-    canvas[y1 - 2 : y2 + 2, x1 - 2 : x2 + 2] = 0
-    assert canvas.max() == 0
-
-
-def test_plain_view_is_resize_and_pad():
-    rgb = picture(60, 80)
-    view = draw_view(60, 80, (192, 320), Augmentation(), np.random.default_rng(3))
-    canvas = np.zeros((192, 320, 3), np.uint8)
-    view.draw(rgb, canvas, (1, 2, 3), np.random.default_rng(0))
-    assert view.valid == view.content == (192, 256) and view.offset == (0, 0)
-    np.testing.assert_array_equal(canvas, pad_image(resize_image(rgb, 192, 256), 192, 320))
-
-
-def test_options_draw_what_they_say():
-    rng = np.random.default_rng(5)
-    settings = Augmentation(flip_ratio=0.3, photo_ratio=0.2, expand_ratio=2.0, multi_scale=(0.5, 0.75, 1.0))
-    views = [draw_view(480, 640, (768, 1280), settings, rng) for _ in range(2000)]
-    assert {view.valid for view in views} == {(384, 512), (576, 768), (768, 1024)}
-    assert abs(np.mean([view.flip for view in views]) - 0.3) < 0.04
-    assert abs(np.mean([view.jitter for view in views]) - 0.2) < 0.04
-    for view in views:
-        assert 0.49 <= view.content[0] / view.valid[0] <= 1
-        boxes = view.boxes(np.array([[0, 0, 640, 480]], np.float32))[0]
-        top, left = view.offset
-        np.testing.assert_allclose(boxes, [left, top, left + view.content[1], top + view.content[0]])
-        assert boxes[2] <= view.valid[1] and boxes[3] <= view.valid[0] and min(boxes) >= 0
-
-
-def test_switching_one_option_off_leaves_the_others_draws():
-    every = Augmentation(flip_ratio=0.5, photo_ratio=0.5, expand_ratio=2.0, multi_scale=(0.5, 1.0))
-    flip_only = Augmentation(flip_ratio=0.5)
-    for seed in range(20):
-        one = draw_view(480, 640, (768, 1280), every, np.random.default_rng(seed))
-        other = draw_view(480, 640, (768, 1280), flip_only, np.random.default_rng(seed))
-        assert one.flip == other.flip
-
-
-def test_zoomed_out_image_lies_on_the_fill_colour():
-    view = View(source=(30, 40), canvas=(64, 64), valid=(48, 64), content=(24, 32), offset=(5, 9))
-    canvas = np.zeros((64, 64, 3), np.uint8)
-    view.draw(np.full((30, 40, 3), 250, np.uint8), canvas, (7, 8, 9), np.random.default_rng(0))
-    assert (canvas[5:29, 9:41] == 250).all()
-    assert (canvas[:5, :64] == (7, 8, 9)).all() and (canvas[48:] == 0).all()
 
 
 def test_jitter_is_repeatable_and_bounded():

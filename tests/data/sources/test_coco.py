@@ -14,7 +14,7 @@ from tests.data.exif import FORMATS, with_orientation
 
 from maskrcnn.data.batches.transforms import decode_image
 from maskrcnn.data.sources.coco import CocoSource
-from maskrcnn.data.sources.exif import orient
+from maskrcnn.data.sources.orientation import orient
 from maskrcnn.data.sources.report import Reason, SkipReport
 from maskrcnn.errors import DataError
 

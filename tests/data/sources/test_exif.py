@@ -8,7 +8,7 @@ import pytest
 from tests.data.exif import FORMATS, with_orientation
 
 from maskrcnn.data.batches.transforms import decode_image, decode_shown
-from maskrcnn.data.sources.exif import exif_orientation, orient, orientation_to_apply
+from maskrcnn.data.sources.exif import exif_orientation, orientation_to_apply
 
 HEIGHT, WIDTH = 40, 64
 
@@ -32,16 +32,9 @@ def test_all_formats_say_their_orientation_and_show_the_same_picture(suffix, ord
     expected = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     shown = decode_image(data, orientation)
     assert shown.shape == expected.shape == decode_shown(data).shape
-    assert np.abs(shown.astype(int) - expected).mean() < 6, "another rotation or reflection differs by some 60"
+    assert np.abs(shown.astype(int) - expected).mean() < 2, "another rotation or reflection differs by some 60"
     np.testing.assert_array_equal(shown, decode_shown(data))
     np.testing.assert_array_equal(decode_shown(data, exif=False), stored)
-
-
-def test_orient_is_undone_by_the_inverse():
-    array = np.arange(24).reshape(4, 6)
-    inverse = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
-    for orientation, back in inverse.items():
-        np.testing.assert_array_equal(orient(orient(array, orientation), back), array)
 
 
 @pytest.mark.parametrize(

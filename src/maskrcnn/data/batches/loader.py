@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 
 from maskrcnn.data.batches.batch import Batch, BatchSettings, empty_batch, fill_row
-from maskrcnn.data.batches.order import plan_epoch, steps_per_epoch
+from maskrcnn.data.batches.order import plan_epoch, plan_partners, steps_per_epoch
 from maskrcnn.data.batches.targets import AssignSettings
-from maskrcnn.data.batches.transforms import Augmentation, canvas_for
+from maskrcnn.data.batches.transforms import canvas_for
+from maskrcnn.data.batches.views import Augmentation
 from maskrcnn.data.sources.sample import Sample
 from maskrcnn.errors import DataError
 from maskrcnn.ops.anchors import AnchorGrid, anchor_grid
@@ -66,17 +67,18 @@ class TrainLoader:
         rank: int = 0,
         world: int = 1,
         workers: int = 2,
+        images: int = 0,
     ) -> None:
-        """``batch_size`` images a step for this ``rank`` of ``world``; ``workers`` threads make them.
+        """Prepares ``batch_size`` images a step for this ``rank`` of ``world``; ``workers`` threads make them.
 
-        Raises DataError if there are no images.
+        ``images``: use only the first so many; 0: all. Raises DataError if there are no images.
         """
         if len(records) == 0:
             raise DataError("the record holds no images to train on; check the annotations it was made from")
         if not 0 <= rank < world:
             raise ValueError(f"rank {rank} is not one of {world}")
         self._records = records
-        self._sizes = np.asarray(records.info.sizes)
+        self._sizes = np.asarray(records.info.sizes)[: images or None]
         self._settings = settings or BatchSettings()
         self._seed, self._batch_size, self._rank, self._world = seed, batch_size, rank, world
         self._workers = workers
@@ -92,14 +94,6 @@ class TrainLoader:
         """Build the loader of a training run from its configuration and the record at ``record_path``."""
         from maskrcnn.data.records.conversion import RecordReader  # imports MindSpore, which takes seconds
 
-        augmentation = Augmentation(
-            keep_ratio=cfg.keep_ratio,
-            flip_ratio=cfg.flip_ratio,
-            photo_ratio=cfg.photo_ratio,
-            expand_ratio=cfg.expand_ratio,
-            multi_scale=tuple(cfg.multi_scale),
-            fill=tuple(int(value + 0.5) for value in cfg.pixel_mean),
-        )
         assign = AssignSettings(
             pos_iou_thr=cfg.pos_iou_thr,
             neg_iou_thr=cfg.neg_iou_thr,
@@ -116,7 +110,7 @@ class TrainLoader:
             crop_size=cfg.mask_crop_size,
             pixel_crops=cfg.mask_targets == "torchvision",
             roi_keys=cfg.rpn_proposal_max_num + cfg.max_instance_count,
-            augmentation=augmentation,
+            augmentation=Augmentation.from_config(cfg),
             assign=assign,
         )
         return cls(
@@ -134,6 +128,7 @@ class TrainLoader:
             rank=rank,
             world=world,
             workers=cfg.num_parallel_workers,
+            images=cfg.train_images,
         )
 
     @property
@@ -142,9 +137,16 @@ class TrainLoader:
         return steps_per_epoch(self._upright, self._batch_size * self._world)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from ``start_step`` on; the arrays belong to the caller.
+        """Returns an iterator over the batches of an epoch from ``start_step`` on; the arrays belong to the caller.
 
-        A damaged or unreadable image raises DataError, naming it. Closing the iterator stops the threads.
+        Closing the iterator stops the threads.
+
+        Args:
+            epoch: from 0.
+            start_step: from 0.
+
+        Raises:
+            DataError: while iterating, a damaged or unreadable image, which the message names.
         """
         if not 0 <= start_step <= self.steps_per_epoch:
             raise ValueError(f"step {start_step} is outside an epoch of {self.steps_per_epoch} steps")
@@ -168,17 +170,22 @@ class TrainLoader:
                         del batch
 
     def _tasks(self, epoch: int, start_step: int) -> Generator[_Row, None, None]:
-        """Yields the rows of the batches from ``start_step`` on, each with its sample read."""
-        plan = plan_epoch(self._upright, self._batch_size * self._world, self._seed, epoch)
-        own = plan[:, self._rank * self._batch_size : (self._rank + 1) * self._batch_size]
-        with closing(self._records.iter_rows(own[start_step:].ravel().tolist())) as samples:
-            for step in range(start_step, len(own)):
-                canvas = canvas_for(*self._sizes[own[step, 0]], *self._img_size)
+        """Yields the rows of the batches from ``start_step`` on, each with its samples read."""
+        every = self._batch_size * self._world
+        own = slice(self._rank * self._batch_size, (self._rank + 1) * self._batch_size)
+        plan = plan_epoch(self._upright, every, self._seed, epoch)[:, own]
+        ratio = self._settings.augmentation.copy_paste_ratio
+        partners = plan_partners(len(plan), every, len(self._sizes), ratio, self._seed, epoch)[:, own]
+        wanted = np.stack([plan, partners], axis=-1)[start_step:].ravel()
+        with closing(self._records.iter_rows(wanted[wanted >= 0].tolist())) as samples:
+            for step in range(start_step, len(plan)):
+                canvas = canvas_for(*self._sizes[plan[step, 0]], *self._img_size)
                 batch = empty_batch(self._batch_size, canvas, self._settings)
-                first = (step * self._world + self._rank) * self._batch_size
+                first = step * every + own.start
                 for row in range(self._batch_size):
+                    sample, partner = next(samples), next(samples) if partners[step, row] >= 0 else None
                     key = (self._seed, epoch, first + row)
-                    yield _Row(batch, row, next(samples), self._grids[canvas], self._settings, key)
+                    yield _Row(batch, row, sample, partner, self._grids[canvas], self._settings, key)
 
 
 class _Row(NamedTuple):
@@ -187,6 +194,7 @@ class _Row(NamedTuple):
     batch: Batch
     row: int
     sample: Sample
+    partner: Sample | None
     grid: AnchorGrid
     settings: BatchSettings
     key: tuple[int, int, int]

@@ -17,7 +17,7 @@ import numpy as np
 
 from maskrcnn.data.prepare.checking import CheckedImage, CheckedObject
 from maskrcnn.data.prepare.tiling import ObjectPixels, cut, objects_in_tile, tile_name
-from maskrcnn.data.sources.exif import orient
+from maskrcnn.data.sources.orientation import orient
 from maskrcnn.errors import DataError
 from maskrcnn.ops.tiling import Tile, tile_grid
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from maskrcnn.data.sources.exif import UPRIGHT
+from maskrcnn.data.sources.orientation import UPRIGHT
 from maskrcnn.data.sources.sample import Sample
 from maskrcnn.errors import DataError
 

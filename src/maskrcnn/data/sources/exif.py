@@ -1,15 +1,9 @@
-"""The EXIF orientation of image files: how viewers rotate and mirror the pixels that are stored.
-
-An orientation is one of the eight symmetries of a rectangle, numbered as in Exif 2.3, section 4.6.4: 1 shows the
-pixels as they are, 2 mirrored left to right, 3 rotated by 180 degrees, 4 mirrored top to bottom, 5 transposed, 6 and 8
-rotated by 90 degrees clockwise and counter-clockwise, 7 transposed about the other diagonal.
-"""
+"""The EXIF orientation of image files: how viewers rotate and mirror the pixels that are stored."""
 
 from __future__ import annotations
 
-import numpy as np
+from maskrcnn.data.sources.orientation import UPRIGHT, exchanges_sides
 
-UPRIGHT = 1
 _TAG = 0x0112
 _SHORT = 3
 _HEADER = b"Exif\0\0"
@@ -33,11 +27,6 @@ def exif_orientation(data: bytes) -> int:
     return _orientation(tiff.removeprefix(_HEADER))
 
 
-def exchanges_sides(orientation: int) -> bool:
-    """Whether width and height are exchanged: orientations 5 to 8."""
-    return orientation >= 5
-
-
 def orientation_to_apply(
     orientation: int, stored: tuple[int, int], listed: tuple[int | None, int | None], apply: bool
 ) -> int:
@@ -55,17 +44,6 @@ def orientation_to_apply(
         if fits_stored != fits_shown:
             return orientation if fits_shown else UPRIGHT
     return orientation if apply else UPRIGHT
-
-
-def orient(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Returns a view of ``image`` [h, w, ...] as it is shown, [h, w, ...] or, for 5 to 8, [w, h, ...]."""
-    if exchanges_sides(orientation):
-        image = image.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        image = image[::-1]
-    if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    return image
 
 
 def _exif_of_jpeg(data: bytes) -> bytes:

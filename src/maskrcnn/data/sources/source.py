@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from maskrcnn.data.sources.classes import ClassList
-from maskrcnn.data.sources.exif import UPRIGHT, exchanges_sides, exif_orientation, orientation_to_apply
+from maskrcnn.data.sources.exif import exif_orientation, orientation_to_apply
 from maskrcnn.data.sources.image_file import image_size
+from maskrcnn.data.sources.orientation import UPRIGHT, exchanges_sides
 from maskrcnn.data.sources.report import Issue, Reason
 from maskrcnn.data.sources.sample import Sample
 from maskrcnn.errors import DataError

@@ -383,3 +383,11 @@ def test_checkpoints_of_other_runs_are_refused(whole, tmp_path):
     ms.save_checkpoint(TinyNet(), str(tmp_path / "plain.ckpt"))
     with pytest.raises(CheckpointError, match="holds no training state: use --pre_trained"):
         make_trainer(tmp_path).resume(tmp_path / "plain.ckpt")
+
+
+def test_objects_without_a_slot_are_counted_after_the_first_epoch_only(tmp_path, capsys):
+    loader = TinyLoader(steps_per_epoch=2)
+    loader.objects_left_out = 7
+    make_trainer(tmp_path, loader, epochs=3).train()
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note:")]
+    assert len(notes) == 1 and "7 objects of the first epoch were ignored" in notes[0]

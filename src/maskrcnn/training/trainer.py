@@ -132,6 +132,12 @@ class Trainer:
                 self.saver.after_step(self.state.global_step)
                 if self.finished or self.stopping:
                     break
+        if epoch == 0 and self.loader.objects_left_out:
+            print(
+                f"note: {self.loader.objects_left_out} objects of the first epoch were ignored, as their images have "
+                "more than max_instance_count; each epoch draws another choice",
+                flush=True,
+            )
         if not self.stopping and self.evaluation_due:
             with stop.at_once():  # the epoch is saved first, and evaluated when the run resumes
                 self.evaluate_epoch(log)

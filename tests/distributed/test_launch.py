@@ -96,6 +96,20 @@ def test_a_failed_job_starts_again_from_its_last_checkpoint(tmp_path):
     assert len(list(launcher.logs.glob("worker_1.*.log"))) == 1  # of the first start
 
 
+def test_two_jobs_in_one_folder(tmp_path):
+    """The second one does not touch the logs of the first; a job that was killed is in nobody's way."""
+    first = Launcher(tmp_path, "waiting")
+    workers = first.workers()
+    code, _, errors = Launcher(tmp_path, "well").finish()
+    assert code == 2
+    assert len(errors) == 1 and f"is in use by another job, process {first.process.pid} on " in errors[0]
+    assert sorted(path.name for path in first.logs.glob("worker_*")) == ["worker_0.log", "worker_1.log"]
+    first.process.kill()
+    first.finish()
+    psutil.wait_procs(workers, timeout=15)
+    assert Launcher(tmp_path, "well").finish()[0] == 0
+
+
 @pytest.mark.parametrize(
     ("what", "code", "cause"),
     [("user error", 2, "exit code 2: no space left"), ("exception", 1, "exit code 1: ValueError: a defect")],

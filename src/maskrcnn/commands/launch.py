@@ -8,12 +8,13 @@ let the run save, and a failed job can start again from its last checkpoint.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,7 @@ from maskrcnn.cli import Parser
 from maskrcnn.distributed.job import Ending, Job, JobSpec, check_port, writing_logs
 from maskrcnn.distributed.rank_table import is_address, read_rank_table
 from maskrcnn.errors import DistributedError
+from maskrcnn.lock import AlreadyLocked, locked
 
 LOCAL = "127.0.0.1"
 PORT = 18118  # not msrun's 8118: from there on MindSpore's processes choose their own
@@ -131,6 +133,26 @@ def run_once(spec: JobSpec) -> Ending:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def job_folder(spec: JobSpec) -> Iterator[None]:
+    """Makes the folder of logs, and keeps other jobs of this host out of it while the block runs.
+
+    Raises:
+        DistributedError: It cannot be written, or another job is at work in it.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            with writing_logs(spec):
+                spec.log_dir.mkdir(parents=True, exist_ok=True)
+                # the hosts of a job may share the folder
+                stack.enter_context(locked(spec.log_dir / f".launcher_{spec.node_rank}.lock"))
+        except AlreadyLocked as holder:
+            raise DistributedError(
+                f"--log_dir {spec.log_dir} is in use by another job, {holder}: wait for it to end, or choose another"
+            ) from None
+        yield
+
+
 def keep_logs(spec: JobSpec) -> None:
     """Puts the logs of an earlier start aside, since msrun begins them anew."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -143,7 +165,9 @@ def keep_logs(spec: JobSpec) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the launcher; returns its exit code, that of the rank that failed first."""
     options = parser().parse_args(argv)
-    ending = run(job_spec(options), options.max_restarts)
+    spec = job_spec(options)
+    with job_folder(spec):
+        ending = run(spec, options.max_restarts)
     if ending.reason:
         print(f"error: {ending.reason}", file=sys.stderr)
     return ending.code

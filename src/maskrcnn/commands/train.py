@@ -27,16 +27,15 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> int
     from maskrcnn.data.records.conversion import convert_from_config
     from maskrcnn.device import join_process_group
     from maskrcnn.training.build import build_trainer
-    from maskrcnn.training.folders import check_folders, checkpoint_folder
+    from maskrcnn.training.folders import run_folders
 
     if cfg.only_create_dataset:
         convert_from_config(cfg)
         return 0
     group = join_process_group(cfg)
-    checkpoints = checkpoint_folder(cfg, group.rank)
-    check_folders(cfg, checkpoints, group.rank)  # before a conversion that may take long
-    code = build_trainer(cfg, convert_once(cfg, group), checkpoints, group).train()
-    group.barrier("rank 0 to write its last checkpoint")  # a process that ends with a signal's code ends the others
+    with run_folders(cfg, group.rank) as checkpoints:  # before a conversion that may take long
+        code = build_trainer(cfg, convert_once(cfg, group), checkpoints, group).train()
+        group.barrier("rank 0 to write its last checkpoint")  # a process that ends with a signal's code ends the others
     return code
 
 

@@ -36,7 +36,7 @@ def build_trainer(
     Args:
         cfg: The run's configuration.
         record: The training data.
-        checkpoints: See ``folders.checkpoint_folder``.
+        checkpoints: See ``folders.run_folders``.
         group: The processes that train together.
 
     Raises:

@@ -115,6 +115,34 @@ def test_from_config_takes_a_record_whose_list_names_all_classes(coco):
         convert_from_config(config(coco))
 
 
+def test_from_config_takes_no_record_of_other_images(coco, capsys):
+    """An image that was missing is there now; a copy of the folder has the same images."""
+    missing = coco / "train2017" / "5.jpg"
+    data = missing.read_bytes()
+    missing.unlink()
+    path = convert_from_config(config(coco))
+    assert len(RecordReader(path)) == 5
+    assert convert_from_config(config(coco)) == path
+    missing.write_bytes(data)
+    with pytest.raises(
+        DataError, match=r"train2017 has changed since the record .* was made, it has 1 .* more .*5\.jpg: delete it"
+    ):
+        convert_from_config(config(coco))
+    missing.unlink()
+    capsys.readouterr()
+    shutil.copytree(coco / "train2017", coco / "copy", copy_function=shutil.copyfile)
+    shutil.rmtree(coco / "train2017")
+    (coco / "copy").rename(coco / "train2017")
+    assert convert_from_config(config(coco)) == path
+    assert "was copied or touched since the record" in capsys.readouterr().out
+    description = path.with_suffix(".json")
+    content = json.loads(description.read_text())
+    del content["source"]["image_folder"]  # as in records of earlier versions
+    description.write_text(json.dumps(content))
+    missing.write_bytes(data)
+    assert convert_from_config(config(coco)) == path
+
+
 def test_from_config_strict_stops_at_the_first_fault(coco):
     with pytest.raises(DataError, match=r"8\.jpg: .*cannot be decoded \(strict is on"):
         convert_from_config(config(coco, strict=True))

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePath, PurePosixPath
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+from maskrcnn.data.sources.image_file import IMAGE_SUFFIXES
+
 IMAGE_FOLDERS = ("images", "JPEGImages", "img", "imgs")
 
 

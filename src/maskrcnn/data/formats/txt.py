@@ -21,9 +21,10 @@ from maskrcnn.data.formats.labels import (
     split_of,
     unusable_file,
 )
-from maskrcnn.data.formats.tree import IMAGE_SUFFIXES, FileTree, ImageFinder
+from maskrcnn.data.formats.tree import FileTree, ImageFinder
 from maskrcnn.data.formats.yolo import read_names
 from maskrcnn.data.sources.classes import without_background
+from maskrcnn.data.sources.image_file import IMAGE_SUFFIXES
 from maskrcnn.data.sources.report import Issue, Reason
 
 _OBJECT = re.compile(r"[^,\s]+(,[^,\s]+){4}$")

@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from maskrcnn.config import Config
+from maskrcnn.data.records.fingerprint import FolderFingerprint
 from maskrcnn.data.records.info import RecordInfo, check_info, index_path, info_path, read_info, write_info
 from maskrcnn.data.records.row import decode_row
 from maskrcnn.data.records.workspace import publish, workspace
@@ -42,6 +43,7 @@ __all__ = [
     "read_info",
 ]
 
+_IMAGE_FOLDER = "image_folder"  # entry of a record's source: the fingerprint of the folder it was made from
 _MIB = 1 << 20
 _LOADED_AHEAD = 4  # images a worker may be ahead of the writer
 
@@ -105,6 +107,8 @@ def convert(
     folder = Path(output_dir)
     report = SkipReport(strict)
     report.add(source.issues)
+    fingerprint = FolderFingerprint.of(source.image_dir)  # before the images are read: later changes will show
+    on_disk = {_IMAGE_FOLDER: fingerprint.to_json()} if fingerprint else {}
     with workspace(folder, name) as partial:
         path = partial / f"{name}.mindrecord"
         total, largest = source.estimated_bytes()
@@ -130,7 +134,7 @@ def convert(
             sizes=np.array(writer.sizes, np.int32),
             objects=writer.objects,
             settings=settings,
-            source=source.summary(),
+            source={**source.summary(), **on_disk},
             report=report.to_json(),
             file_bytes={file: (partial / file).stat().st_size for file in files},
             checksums={
@@ -156,14 +160,14 @@ def convert_from_config(cfg: Config) -> Path:
 
     It is called ``maskrcnn_<split or TXT file>.mindrecord`` and lies in ``mindrecord_dir``, by default in a folder
     ``mindrecord`` beside the annotations. A finished record is used without its data set, too; where the annotation
-    file is at hand, it must be the one the record was made from.
+    file or the image folder is at hand, it must be as it was when the record was made.
 
     Args:
         cfg: the run's configuration.
 
     Raises:
-        DataError: a folder or file is missing, the record that is there was made with other classes, settings or
-            annotations, or is damaged, or ``cfg.strict`` is on and something is faulty.
+        DataError: a folder or file is missing, the record that is there was made with other classes, settings,
+            annotations or images, or is damaged, or ``cfg.strict`` is on and something is faulty.
     """
     if cfg.dataset == "coco":
         root = Path(cfg.coco_root)
@@ -182,7 +186,7 @@ def convert_from_config(cfg: Config) -> Path:
     }
     path = folder / f"maskrcnn_{name}.mindrecord"
     if info_path(path).is_file():
-        _check_existing(cfg, read_info(path), settings, annotations)
+        _check_existing(cfg, read_info(path), settings, annotations, images)
         return path
     handling = {"keep_empty": cfg.keep_empty, "exif": cfg.exif == "apply"}
     source: Source
@@ -207,11 +211,19 @@ def convert_from_config(cfg: Config) -> Path:
     return path
 
 
-def _check_existing(cfg: Config, info: RecordInfo, settings: dict[str, Any], annotations: Path) -> None:
+def _check_existing(cfg: Config, info: RecordInfo, settings: dict[str, Any], annotations: Path, images: Path) -> None:
     check_info(info, _wanted_classes(cfg, info, annotations), settings)
     made_from = (info.source["annotation_bytes"], info.source["annotation_crc32"])
     if annotations.is_file() and file_checksum(annotations) != made_from:
         raise DataError(f"{annotations} has changed since the record {info.path} was made: delete it to convert again")
+    if _IMAGE_FOLDER in info.source and images.is_dir():  # not in records of earlier versions
+        change, note = FolderFingerprint.from_json(info.source[_IMAGE_FOLDER]).compare(images)
+        if change:
+            raise DataError(
+                f"{images} has changed since the record {info.path} was made, {change}: delete it to convert again"
+            )
+        if note:
+            print(f"note: {images} was copied or touched since the record {info.path} was made: {note}", flush=True)
     if cfg.strict and info.faults:
         raise DataError(
             f"the record {info.path} was made with {info.faults} faulty inputs skipped, but strict is on: "

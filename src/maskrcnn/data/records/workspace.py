@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from maskrcnn.errors import DataError
+from maskrcnn.lock import AlreadyLocked, locked
 
 _LOCK = "lock"
 
 
 @contextmanager
 def workspace(folder: Path, name: str) -> Iterator[Path]:
-    """The hidden folder ``.name.partial`` in ``folder``, empty, removed at the end however that comes.
+    """Makes the hidden folder ``.name.partial`` in ``folder``, empty, and removes it at the end however that comes.
 
-    What a killed process left there is cleared by the next one. The lock goes with its process, so it is
-    never left behind.
+    What a killed process left there is cleared by the next one.
+
+    Yields:
+        The folder.
 
     Raises:
         DataError: ``folder`` cannot be written, or another process is at work on ``name``.
     """
     partial = folder / f".{name}.partial"
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-        lock = open(partial / _LOCK, "w")  # noqa: SIM115 - closed below, which releases it
-    except OSError as error:
-        raise DataError(f"cannot write to {folder}: {error.strerror}; give another mindrecord_dir") from None
-    with lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"another process is converting {name} in {folder}: wait for it to end") from None
+            partial.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(partial / _LOCK))
+        except AlreadyLocked as holder:
+            raise DataError(
+                f"another process is converting {name} in {folder} ({holder}): wait for it to end"
+            ) from None
+        except OSError as error:
+            raise DataError(f"cannot write to {folder}: {error.strerror}; give another mindrecord_dir") from None
         try:
             for left in partial.iterdir():
                 if left.name != _LOCK:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+# File names of images in folders; what the bytes are decides how they are read.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 _START_OF_SCAN = 0xDA

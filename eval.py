@@ -9,7 +9,7 @@ if importlib.util.find_spec("maskrcnn") is None:
     sys.path.insert(0, str(ROOT / "src"))
 
 from maskrcnn import cli  # noqa: E402
-from maskrcnn.commands.evaluate import eval_main  # noqa: E402
+from maskrcnn.commands.evaluate import main  # noqa: E402
 
 if __name__ == "__main__":
-    cli.run(lambda: eval_main(sys.argv[1:], defaults=ROOT / "default_config.yaml"))
+    cli.run(lambda: main(sys.argv[1:], defaults=ROOT / "default_config.yaml"))

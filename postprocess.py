@@ -1,4 +1,4 @@
-"""Judge result files: ``python postprocess.py BBOX_JSON SEGM_JSON --ann_file FILE [--key value]...``"""
+"""Score result files: ``python postprocess.py BBOX_JSON SEGM_JSON --ann_file FILE [--key value]...``"""
 
 import importlib.util
 import sys
@@ -9,7 +9,7 @@ if importlib.util.find_spec("maskrcnn") is None:
     sys.path.insert(0, str(ROOT / "src"))
 
 from maskrcnn import cli  # noqa: E402
-from maskrcnn.commands.evaluate import postprocess_main  # noqa: E402
+from maskrcnn.commands.postprocess import main  # noqa: E402
 
 if __name__ == "__main__":
-    cli.run(lambda: postprocess_main(sys.argv[1:], defaults=ROOT / "default_config.yaml"))
+    cli.run(lambda: main(sys.argv[1:], defaults=ROOT / "default_config.yaml"))

@@ -69,10 +69,12 @@ def train(cfg, folder: str, steps: int) -> dict:
 def infer(cfg, steps: int) -> dict:
     """One image at a time, detections pasted into the original image and encoded, decoding not counted."""
     from maskrcnn.data.batches.transforms import canvas_for, decode_image, fit_size, resize_image
+    from maskrcnn.device import set_device
     from maskrcnn.inference.detector import Detector
     from maskrcnn.inference.paste import encode_masks
     from maskrcnn.inference.results import objects_of_image
 
+    set_device(cfg.device_target, cfg.device_id)
     detector = Detector.from_config(cfg.replace(test_score_thr=0.0), 81)
     images = []
     for path in sorted((Path(cfg.coco_root) / cfg.val_data_type).glob("*.jpg")):

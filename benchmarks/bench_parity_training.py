@@ -184,8 +184,10 @@ def run(args: argparse.Namespace, folder: Path) -> dict:
     from maskrcnn.data.batches.loader import TrainLoader
     from maskrcnn.data.records.conversion import convert_from_config
     from maskrcnn.data.records.info import read_info
-    from maskrcnn.evaluation.evaluator import evaluate_from_config
+    from maskrcnn.evaluation.evaluator import EvaluationOptions, evaluate, evaluation_files
+    from maskrcnn.evaluation.ground_truth import load_ground_truth
     from maskrcnn.inference.detector import Detector
+    from maskrcnn.inference.settings import InferenceSettings
     from maskrcnn.training.build import build_trainer
 
     root = choose_images(args.coco_root, folder, args.images, args.side)
@@ -210,16 +212,20 @@ def run(args: argparse.Namespace, folder: Path) -> dict:
         raise SystemExit(f"the peer failed with exit code {process.returncode}")
 
     data, found = np.load(folder / "data.npz"), np.load(folder / "peer.npz")
-    figures = {}
+    ann_file, image_dir = evaluation_files(cfg)
+    truth = load_ground_truth(ann_file)
+    in_truth = truth.find_classes(classes.names)
+    settings, options = InferenceSettings.from_config(cfg), EvaluationOptions.from_config(cfg)
+    metrics = {}
     for name, detector in (
         ("ours", Detector(trainer.step.network)),
         ("torchvision", PeersDetections(data, found, cfg.test_max_per_img)),
     ):
-        result = evaluate_from_config(cfg, detector, classes)
-        figures[name] = {kind: round(result.figure(kind), 4) for kind in ("bbox", "segm")}
-    settings = {key: getattr(args, key) for key in ("steps", "images", "side", "rate", "backbone")}
+        result = evaluate(detector, truth, image_dir, in_truth, settings, options)
+        metrics[name] = {kind: round(result.metric(kind), 4) for kind in ("bbox", "segm")}
+    arguments = {key: getattr(args, key) for key in ("steps", "images", "side", "rate", "backbone")}
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "date": str(date.today())}
-    return {**settings, **compare(ours, found["losses"]), "ap": figures, **machine}
+    return {**arguments, **compare(ours, found["losses"]), "ap": metrics, **machine}
 
 
 if __name__ == "__main__":

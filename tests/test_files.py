@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from maskrcnn.errors import MaskRCNNError
-from maskrcnn.files import sha256, whole_file, whole_folder
+from maskrcnn.files import sha256, whole_file, whole_folder, write_json
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 
@@ -116,3 +117,22 @@ def test_sha256_of_a_file(tmp_path):
     assert sha256(tmp_path / "million") == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
     with pytest.raises(MaskRCNNError, match="absent cannot be read: No such file"):
         sha256(tmp_path / "absent")
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "bbox.json"
+    write_json(path, [1, "ä"])
+    assert path.read_bytes() == '[1, "ä"]\n'.encode()
+    with pytest.raises(TypeError):
+        write_json(path, [object()])
+    assert path.read_bytes() == '[1, "ä"]\n'.encode()
+    assert os.listdir(path.parent) == ["bbox.json"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MaskRCNNError, match="cannot write"):
+        write_json(tmp_path / "file" / "bbox.json", [])
+
+
+def test_json_holds_file_names_that_are_no_utf8(tmp_path):
+    name = os.fsdecode(b"caf\xe9 \xff.jpg")
+    write_json(tmp_path / "a.json", {"file": name, "class": "猫"})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"file": name, "class": "猫"}

@@ -144,10 +144,10 @@ TEST_F(Pipeline, EveryImageBecomesRecordsInOrder) {
 TEST_F(Pipeline, ABatchHoldsOneCanvasAndIsFilledByRepeating) {
     add_model(2, {8, 16});
     add_model(2, {16, 8});
-    add_image(8, 16, 10);  // lying: first batch with the third image
+    add_image(8, 16, 10);  // landscape: first batch with the third image
     add_image(16, 8, 20);  // upright, alone
-    add_image(4, 8, 30);   // lying, enlarged
-    add_image(8, 16, 40);  // lying, alone
+    add_image(4, 8, 30);   // landscape, enlarged
+    add_image(8, 16, 40);  // landscape, alone
     const PipelineResult result = run();
     EXPECT_EQ(result.detections, 4U);
     EXPECT_EQ(toys_[0]->seen, (std::vector<long>{10 * 128, 30 * 128, 40 * 128, 40 * 128}));

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from maskrcnn.errors import MaskRCNNError
 
@@ -80,6 +82,30 @@ def whole_folder(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_json(path: str | os.PathLike[str], value: Any, indent: int | None = None) -> None:
+    """Writes a value as JSON in UTF-8, with the folder that it goes into; the file is whole or as it was before.
+
+    Args:
+        path: The file.
+        value: What JSON can hold. Bytes of file names that are no UTF-8, which Python keeps as lone surrogates, become
+            escapes, so that reading the file gives the same name back.
+        indent: Spaces to a level; None writes one line.
+
+    Raises:
+        MaskRCNNError: The file cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace")
+            json.dump(value, text, ensure_ascii=False, allow_nan=False, indent=indent)
+            text.write("\n")
+            text.detach()
+    except OSError as error:
+        raise MaskRCNNError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def sha256(path: Path) -> str:

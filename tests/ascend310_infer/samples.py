@@ -18,7 +18,7 @@ HEIGHT, WIDTH, SIDE, SLOTS = 64, 128, 28, 3
 CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 17, "name": "dog"}]
 
 
-def metadata(names: dict[str, tuple[int, int]], batch_size: int = 1) -> dict[str, Any]:
+def metadata(names: dict[str, tuple[int, int]], batch_size: int = 1, paste: str = "exact") -> dict[str, Any]:
     """What export.py writes, for model files of the sizes (height, width) given."""
     return {
         "format": "maskrcnn-export-2",
@@ -38,7 +38,7 @@ def metadata(names: dict[str, tuple[int, int]], batch_size: int = 1) -> dict[str
         "max_detections": 100,
         "mask_size": SIDE,
         "mask_threshold": 0.5,
-        "paste": "exact",
+        "paste": paste,
         "score_threshold": 0.05,
         "iou_threshold": 0.5,
         "opset": 13,
@@ -107,13 +107,13 @@ def write_onnx(path: Path, images: int, height: int, width: int) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def write_export(folder: Path, images: int = 1) -> Path:
-    """A toy export for both canvases; returns the lying model's path."""
+def write_export(folder: Path, images: int = 1, paste: str = "exact") -> Path:
+    """A toy export for both canvases; returns the path of the landscape model."""
     folder.mkdir(parents=True, exist_ok=True)
     sizes = {"toy.onnx": (HEIGHT, WIDTH), "toy_upright.onnx": (WIDTH, HEIGHT)}
     for name, size in sizes.items():
         write_onnx(folder / name, images, *size)
-    described = metadata(sizes, images)
+    described = metadata(sizes, images, paste)
     for model in described["models"]:
         model["sha256"] = sha256(folder / model["file"])
     (folder / "toy.json").write_text(json.dumps(described))
@@ -139,7 +139,7 @@ def records_of_python(model: Path, annotations: Path, images: Path, output: Path
 
 
 def write_data(folder: Path, count: int = 6) -> tuple[Path, Path]:
-    """Photograph-like JPEGs, lying and upright, and annotations; returns the image folder and the annotation file."""
+    """Photograph-like JPEGs, landscape and upright, and annotations; returns image folder and annotation file."""
     rng = np.random.default_rng(1)
     images = folder / "val2017"
     images.mkdir(parents=True)

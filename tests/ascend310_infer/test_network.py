@@ -14,7 +14,8 @@ from tests.ascend310_infer.samples import records_of_python
 from tests.evaluation.oracle import draw_data_set
 from tests.export.networks import SMALL, set_weights, small_config
 
-from maskrcnn.commands.export import export
+from maskrcnn.convert.reading import read_weights
+from maskrcnn.export.exporter import export_weights
 
 pytestmark = pytest.mark.slow
 NAMES = ["ring", "ellipse", "spare"]
@@ -34,7 +35,8 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_checkpoint(folder / "net.ckpt", params, {"class_names": NAMES, "category_ids": [3, 7, 40]})
     settings = {**SMALL, "ckpt_file": str(folder / "net.ckpt"), "file_name": str(folder / "net"), "both_canvases": True}
     for file_format in ("ONNX", "MINDIR"):
-        export(type(small_config()).from_dict({**settings, "file_format": file_format}))
+        cfg = type(small_config()).from_dict({**settings, "file_format": file_format})
+        export_weights(read_weights(folder / "net.ckpt"), cfg, NAMES, [3, 7, 40])
     return folder
 
 

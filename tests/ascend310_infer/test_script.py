@@ -36,10 +36,12 @@ def run(build: Path, *args: object, **extra: str) -> subprocess.CompletedProcess
     return subprocess.run(command, env=environment(build, **extra), capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("images", [1, 2])
-def test_openvino_gives_the_records_of_onnx_runtime_in_python(images: int, release_build: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("images", "paste"), [(1, "exact"), (2, "torchvision"), (1, "mindspore_zoo")])
+def test_openvino_gives_the_records_of_onnx_runtime_in_python(
+    images: int, paste: str, release_build: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("openvino")
-    model = write_export(tmp_path / "model", images)
+    model = write_export(tmp_path / "model", images, paste)
     folder, annotations = write_data(tmp_path / "data", 7)
     result = run(release_build, model, tmp_path / "data", annotations, "--output", tmp_path / "out")
     assert result.returncode == 0, result.stdout + result.stderr

@@ -15,9 +15,8 @@ from tests.evaluation.oracle import draw_data_set
 
 from maskrcnn.checkpoint.format import save_checkpoint
 from maskrcnn.config import load_config
-from maskrcnn.data.sources.classes import ClassList
-from maskrcnn.evaluation.evaluator import judge
 from maskrcnn.evaluation.ground_truth import load_ground_truth
+from maskrcnn.evaluation.metrics import compute_metrics
 from maskrcnn.models.mask_rcnn import MaskRCNN
 
 
@@ -70,13 +69,13 @@ def test_two_processes_have_the_ap_of_one(made, tmp_path):
     truth = load_ground_truth(annotations)
     records = {kind: json.loads((one / f"{kind}.json").read_text()) for kind in ("bbox", "segm")}
     image_ids = [image["id"] for image in truth.images]
-    expected = judge(truth, records, ClassList.from_categories(truth.categories, NAMES, ""), image_ids)
+    expected = compute_metrics(truth, records, truth.find_classes(NAMES).category_ids, image_ids)
     options = ["--workers", "2", "--master_port", str(free_port()), "--log_dir", str(tmp_path / "logs")]
     found = evaluate(made, annotations, two, "-m", "maskrcnn.launch", *options)
     for kind, metrics in expected.items():
-        assert found[kind] == metrics.figures and 0.01 < metrics.figures["AP"] < 0.99
+        assert found[kind] == metrics.stats and 0.01 < metrics.stats["AP"] < 0.99
     assert (found["images"], found["skipped"]) == (alone["images"], alone["skipped"]) == (7, [])
     for name in ("bbox.json", "segm.json"):
         assert (two / name).read_bytes() == (one / name).read_bytes()
     shares = [(tmp_path / "logs" / f"worker_{rank}.log").read_text().count("Average Precision") for rank in (0, 1)]
-    assert shares[0] > 0 == shares[1]  # rank 0 alone judges
+    assert shares[0] > 0 == shares[1]  # rank 0 alone scores

@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.evaluation.oracle import Oracle, draw_data_set
+from tests.evaluation.oracle import Oracle, draw_data_set, run_evaluation
 
 from maskrcnn.distributed.process_group import ProcessGroup
 from maskrcnn.errors import EvaluationError
-from maskrcnn.evaluation.evaluator import evaluate
-from maskrcnn.inference.pipeline import InferenceSettings
-
-SMALL = {"img_height": 128, "img_width": 192}
 
 
 class InTurn(ProcessGroup):
@@ -30,16 +26,10 @@ class InTurn(ProcessGroup):
 def run(world, content, ann_file, folder, out, batch_size=1):
     sent: dict[int, bytes] = {}
     for rank in reversed(range(world)):
-        result = evaluate(
-            Oracle(content, folder, **SMALL),
-            ann_file,
-            folder,
-            InferenceSettings(**SMALL, batch_size=batch_size),
-            output_dir=out,
-            pictures=2,
-            progress=False,
-            group=InTurn(rank, world, sent),
-        )
+        group = InTurn(rank, world, sent)
+        keys = {"test_batch_size": batch_size}
+        oracle = Oracle(content, folder)
+        result = run_evaluation(oracle, ann_file, folder, keys, group=group, output_dir=out, pictures=2)
         assert (result is None) == (rank > 0)
         assert out.exists() == (rank == 0)
     return result
@@ -75,8 +65,8 @@ def test_images_are_never_counted_twice(tmp_path):
         def gather(self, data, reason):
             return [data]
 
-    arguments = (Oracle(content, folder, **SMALL), ann_file, folder, InferenceSettings(**SMALL))
+    arguments = (Oracle(content, folder), ann_file, folder)
     with pytest.raises(EvaluationError, match="image 1000 was evaluated by two ranks"):
-        evaluate(*arguments, progress=False, group=Twice(0, 2))
+        run_evaluation(*arguments, group=Twice(0, 2))
     with pytest.raises(EvaluationError, match="7 images were to be evaluated, the ranks had 4"):
-        evaluate(*arguments, progress=False, group=Lost(0, 2))
+        run_evaluation(*arguments, group=Lost(0, 2))

@@ -10,10 +10,30 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from maskrcnn.config import Config
 from maskrcnn.data.sources.classes import ClassList
-from maskrcnn.evaluation.evaluator import image_sources
+from maskrcnn.evaluation.evaluator import EvaluationOptions, EvaluationResult, evaluate, image_sources
+from maskrcnn.evaluation.ground_truth import load_ground_truth
 from maskrcnn.inference.images import load_batches
 from maskrcnn.inference.results import Detections
+from maskrcnn.inference.settings import InferenceSettings
+
+SMALL = {"img_height": 128, "img_width": 192}
+
+
+def settings(**keys) -> InferenceSettings:
+    """Settings for small images; ``keys`` are those of the configuration."""
+    return InferenceSettings.from_config(Config(**{**SMALL, **keys}))
+
+
+def run_evaluation(
+    detector, ann_file: Path, folder: Path, keys: dict | None = None, names: Sequence[str] = (), group=None, **options
+) -> EvaluationResult | None:
+    """``evaluate`` of a file, with the settings of the configuration's ``keys`` and with ``options``."""
+    truth = load_ground_truth(ann_file)
+    classes = truth.find_classes(names or truth.category_names)
+    chosen = EvaluationOptions(progress=False, **options)
+    return evaluate(detector, truth, folder, classes, settings(**(keys or {})), chosen, group)
 
 
 def box_frame_mask(bitmap: np.ndarray, box: Sequence[float], size: int = 28) -> np.ndarray:
@@ -42,7 +62,7 @@ def annotation_bitmap(annotation: dict, height: int, width: int) -> np.ndarray:
 class Oracle:
     """Perfect detections for the images of an annotation file; counts its calls and the canvases it saw."""
 
-    def __init__(self, content: dict, image_dir: Path, names: Sequence[str] = (), **geometry) -> None:
+    def __init__(self, content: dict, image_dir: Path, names: Sequence[str] = (), **keys) -> None:
         classes = ClassList.from_categories(content["categories"], names)
         objects: dict[int, list] = {image["id"]: [] for image in content["images"]}
         sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
@@ -57,7 +77,7 @@ class Oracle:
         self.slots = max(map(len, objects.values())) + 1
         self.answers: dict[bytes, tuple] = {}
         self.batches: list[tuple[int, ...]] = []
-        for batch in load_batches(image_sources(content["images"], image_dir), batch_size=1, **geometry):
+        for batch in load_batches(image_sources(content["images"], image_dir), settings(**keys), []):
             image = batch.images[0]
             scale = np.array(image.network_size[::-1] * 2) / np.array(image.original_size[::-1] * 2)
             self.answers[batch.image[0].tobytes()] = scale, objects[image.source.image_id]
@@ -96,7 +116,7 @@ def nothing(image: np.ndarray, image_shape: np.ndarray) -> Detections:
 
 
 def draw_data_set(folder: Path, images: int = 7, seed: int = 0) -> Path:
-    """Lying and upright pictures of ellipses, rings (as RLE) and a crowd region; returns the annotation file.
+    """Landscape and upright pictures of ellipses, rings (as RLE) and a crowd region; returns the annotation file.
 
     Category ids are 7, 3 and 40 for 'ellipse', 'ring' and 'spare', of which no object is drawn.
     """

@@ -1,4 +1,4 @@
-"""Evaluation as a whole: perfect detections give perfect figures, and nothing is lost on the way."""
+"""Evaluation as a whole: perfect detections give perfect metrics, and nothing is lost on the way."""
 
 from __future__ import annotations
 
@@ -9,18 +9,12 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from tests.evaluation.oracle import Oracle, draw_data_set, nothing
+from tests.evaluation.oracle import Oracle, draw_data_set, nothing, run_evaluation
 
-from maskrcnn.data.sources.classes import ClassList
-from maskrcnn.errors import CheckpointError, DataError, EvaluationError
-from maskrcnn.evaluation.evaluator import check_checkpoint_classes, evaluate
-from maskrcnn.inference.pipeline import InferenceSettings
-
-SMALL = {"img_height": 128, "img_width": 192}
-
-
-def settings(**others) -> InferenceSettings:
-    return InferenceSettings(**SMALL, **others)
+from maskrcnn.config import Config
+from maskrcnn.errors import DataError, EvaluationError
+from maskrcnn.evaluation import evaluator
+from maskrcnn.evaluation.evaluator import evaluation_files
 
 
 @pytest.fixture
@@ -33,45 +27,45 @@ def test_ground_truth_fed_back_on_photographs(coco_tiny) -> None:
     ann_file = coco_tiny / "annotations" / "instances_val2017.json"
     geometry = {"img_height": 192, "img_width": 320}
     oracle = Oracle(json.loads(ann_file.read_text()), coco_tiny / "val2017", **geometry)
-    result = evaluate(oracle, ann_file, coco_tiny / "val2017", InferenceSettings(**geometry), progress=False)
+    result = run_evaluation(oracle, ann_file, coco_tiny / "val2017", geometry)
     assert result.images == 80 and not result.skipped
-    assert result.figure("bbox") >= 0.9995
-    assert result.figure("segm") >= 0.985
-    assert result.figure("segm", "AP50") >= 0.9995
+    assert result.metric("bbox") >= 0.9995
+    assert result.metric("segm") >= 0.985
+    assert result.metric("segm", "AP50") >= 0.9995
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4])
-def test_all_images_are_judged_whatever_the_batch(shapes, batch_size: int) -> None:
+def test_all_images_are_scored_whatever_the_batch(shapes, batch_size: int) -> None:
     ann_file, folder, content = shapes
-    oracle = Oracle(content, folder, ["ring", "ellipse"], **SMALL)
-    result = evaluate(oracle, ann_file, folder, settings(batch_size=batch_size), ["ring", "ellipse"], progress=False)
+    oracle = Oracle(content, folder, ["ring", "ellipse"])
+    result = run_evaluation(oracle, ann_file, folder, {"test_batch_size": batch_size}, ["ring", "ellipse"])
     assert result.images == len(content["images"]) == 7
     assert {shape[0] for shape in oracle.batches} == {batch_size}
     assert {shape[1:3] for shape in oracle.batches} == {(128, 192), (192, 128)}
     objects = sum(not a["iscrowd"] for a in content["annotations"])
     assert len(result.bbox) == len(result.segm) == objects  # repeated images count once
-    assert result.figure("bbox") >= 0.9995 and result.figure("segm") >= 0.985
+    assert result.metric("bbox") >= 0.9995 and result.metric("segm") >= 0.985
     order = [image["id"] for image in content["images"]]
     assert [r["image_id"] for r in result.bbox] == sorted([r["image_id"] for r in result.bbox], key=order.index)
     assert {r["category_id"] for r in result.bbox} == {3, 7}
     assert result.classes.names == ("ring", "ellipse")
 
 
-def test_files_hold_what_was_judged(shapes, tmp_path) -> None:
+def test_files_hold_what_was_scored(shapes, tmp_path) -> None:
     ann_file, folder, content = shapes
     out = tmp_path / "out"
-    oracle = Oracle(content, folder, **SMALL)
-    result = evaluate(oracle, ann_file, folder, settings(), output_dir=out, pictures=3, progress=False)
+    oracle = Oracle(content, folder)
+    result = run_evaluation(oracle, ann_file, folder, output_dir=out, pictures=3)
     assert json.loads((out / "bbox.json").read_text()) == result.bbox
-    figures = json.loads((out / "metrics.json").read_text())
-    assert figures["images"] == 7 and figures["skipped"] == []
-    assert figures["speed"]["postprocess_seconds_per_image"] > 0
-    assert [row["name"] for row in figures["per_class"]] == ["ring", "ellipse", "spare"]
-    assert figures["per_class"][2] == {
+    written = json.loads((out / "metrics.json").read_text())
+    assert written["images"] == 7 and written["skipped"] == []
+    assert written["speed"]["postprocess_seconds_per_image"] > 0
+    assert [row["name"] for row in written["per_class"]] == ["ring", "ellipse", "spare"]
+    assert written["per_class"][2] == {
         "name": "spare", "category_id": 40, "objects": 0,
         "bbox": {"AP": -1.0, "AP50": -1.0}, "segm": {"AP": -1.0, "AP50": -1.0},
     }  # fmt: skip
-    # The files alone, read by pycocotools alone, give the same figures.
+    # The files alone, read by pycocotools alone, give the same metrics.
     for annotation in content["annotations"]:
         annotation["id"] += 1
     plain = tmp_path / "plain.json"
@@ -82,7 +76,7 @@ def test_files_hold_what_was_judged(shapes, tmp_path) -> None:
         reference.evaluate()
         reference.accumulate()
         reference.summarize()
-        assert list(figures[kind].values()) == reference.stats.tolist()
+        assert list(written[kind].values()) == reference.stats.tolist()
     pictures = sorted((out / "pictures").iterdir())
     assert len(pictures) == 3 and all(cv2.imread(str(p)) is not None for p in pictures)
     report = result.report()
@@ -93,74 +87,74 @@ def test_files_hold_what_was_judged(shapes, tmp_path) -> None:
 
 def test_nothing_found_is_an_ordinary_result(shapes, tmp_path) -> None:
     ann_file, folder, _ = shapes
-    result = evaluate(nothing, ann_file, folder, settings(), output_dir=tmp_path / "out", pictures=1, progress=False)
-    assert result.figure("bbox") == result.figure("segm") == 0
+    result = run_evaluation(nothing, ann_file, folder, output_dir=tmp_path / "out", pictures=1)
+    assert result.metric("bbox") == result.metric("segm") == 0
     assert json.loads((tmp_path / "out" / "segm.json").read_text()) == []
     assert result.summary() == {"bbox_ap": 0, "bbox_ap50": 0, "segm_ap": 0, "segm_ap50": 0}
 
 
 def test_images_that_cannot_be_read_are_reported_and_their_objects_missed(shapes) -> None:
     ann_file, folder, content = shapes
-    oracle = Oracle(content, folder, **SMALL)
+    oracle = Oracle(content, folder)
     (folder / "picture_1.png").unlink()
     (folder / "picture_2.png").write_bytes(b"no image")
     cv2.imwrite(str(folder / "picture_4.png"), np.zeros((50, 60, 3), np.uint8))
-    result = evaluate(oracle, ann_file, folder, settings(), progress=False)
+    result = run_evaluation(oracle, ann_file, folder)
     assert result.images == 4
     assert [s.path.name for s in result.skipped] == ["picture_1.png", "picture_2.png", "picture_4.png"]
     assert "missing" in result.skipped[0].reason and "60x50" in result.skipped[2].reason
     assert "3 images left out" in result.report() and "picture_2.png" in result.report()
-    assert result.figure("bbox", "AR100") < 0.9
+    assert result.metric("bbox", "AR100") < 0.9
     with pytest.raises(DataError, match=r"picture_1\.png"):
-        evaluate(oracle, ann_file, folder, settings(strict=True), progress=False)
+        run_evaluation(oracle, ann_file, folder, {"strict": True})
     for file in folder.iterdir():
         file.unlink()
     with pytest.raises(EvaluationError, match="none of the 7 images"):
-        evaluate(oracle, ann_file, folder, settings(), progress=False)
+        run_evaluation(oracle, ann_file, folder)
 
 
 def test_only_the_first_images(shapes) -> None:
     ann_file, folder, content = shapes
-    oracle = Oracle(content, folder, **SMALL)
-    result = evaluate(oracle, ann_file, folder, settings(), max_images=2, progress=False)
-    assert result.images == 2 and result.figure("bbox") >= 0.9995
+    oracle = Oracle(content, folder)
+    result = run_evaluation(oracle, ann_file, folder, max_images=2)
+    assert result.images == 2 and result.metric("bbox") >= 0.9995
 
 
-def test_data_without_masks_is_judged_by_boxes(shapes, tmp_path) -> None:
+def test_data_without_masks_is_scored_by_boxes(shapes, tmp_path) -> None:
     _, folder, content = shapes
-    oracle = Oracle(content, folder, **SMALL)
+    oracle = Oracle(content, folder)
     for annotation in content["annotations"]:
         del annotation["segmentation"]
     boxes_only = tmp_path / "boxes.json"
     boxes_only.write_text(json.dumps(content))
-    result = evaluate(oracle, boxes_only, folder, settings(), output_dir=tmp_path / "out", pictures=1, progress=False)
+    result = run_evaluation(oracle, boxes_only, folder, output_dir=tmp_path / "out", pictures=1)
     assert list(result.metrics) == ["bbox"] and result.summary()["segm_ap"] == -1
     assert "segm" not in result.report()
 
 
-def test_incomplete_annotations_are_judged_as_complete_ones(shapes, tmp_path) -> None:
+def test_incomplete_annotations_are_scored_as_complete_ones(shapes, tmp_path) -> None:
     ann_file, folder, content = shapes
-    oracle = Oracle(content, folder, **SMALL)
-    complete = evaluate(oracle, ann_file, folder, settings(), progress=False)
+    oracle = Oracle(content, folder)
+    complete = run_evaluation(oracle, ann_file, folder)
     for annotation in content["annotations"]:
         del annotation["area"]
         if not annotation["iscrowd"]:
             del annotation["iscrowd"]
     bare = tmp_path / "bare.json"
     bare.write_text(json.dumps(content))
-    result = evaluate(oracle, bare, folder, settings(), progress=False)
-    assert result.metrics == complete.metrics and result.figure("segm") >= 0.985
+    result = run_evaluation(oracle, bare, folder)
+    assert result.metrics == complete.metrics and result.metric("segm") >= 0.985
 
     first = content["images"][0]["id"]  # an image whose objects have boxes only, among others
     for annotation in content["annotations"]:
         if annotation["image_id"] == first:
             annotation["segmentation"] = []
     bare.write_text(json.dumps(content))
-    result = evaluate(oracle, bare, folder, settings(), progress=False)
+    result = run_evaluation(oracle, bare, folder)
     assert result.metrics["bbox"] == complete.metrics["bbox"]
     of_others = sum(not a.get("iscrowd") for a in content["annotations"] if a["image_id"] != first)
     assert sum(row.objects for row in result.metrics["segm"].per_class) == of_others
-    assert list(evaluate(oracle, bare, folder, settings(), max_images=1, progress=False).metrics) == ["bbox"]
+    assert list(run_evaluation(oracle, bare, folder, max_images=1).metrics) == ["bbox"]
 
 
 def test_a_failing_network_stops_the_evaluation(shapes) -> None:
@@ -173,14 +167,48 @@ def test_a_failing_network_stops_the_evaluation(shapes) -> None:
         return found
 
     with pytest.raises(EvaluationError, match="not finite"):
-        evaluate(broken, ann_file, folder, settings(), progress=False)
+        run_evaluation(broken, ann_file, folder)
 
 
-def test_classes_of_the_checkpoint() -> None:
-    run = ClassList(("a", "b"), (4, 9))
-    check_checkpoint_classes(None, run, "x.ckpt")
-    check_checkpoint_classes(["a", "b"], run, "x.ckpt")
-    with pytest.raises(CheckpointError, match="class 2 is 'c' instead of 'b'"):
-        check_checkpoint_classes(["a", "c"], run, "x.ckpt")
-    with pytest.raises(CheckpointError, match="3 classes instead of 2"):
-        check_checkpoint_classes(["a", "b", "c"], run, "x.ckpt")
+def test_files_to_evaluate_on(tmp_path) -> None:
+    (tmp_path / "val2017").mkdir()
+    (tmp_path / "other").mkdir()
+    root = Config(coco_root=str(tmp_path))
+    expected = (tmp_path / "annotations" / "instances_val2017.json", tmp_path / "val2017")
+    assert evaluation_files(root) == expected
+    named = root.replace(ann_file="x.json", image_dir=str(tmp_path / "other"))
+    assert [str(path) for path in evaluation_files(named)] == ["x.json", str(tmp_path / "other")]
+    txt = named.replace(dataset="other", anno_path="train.txt")  # image_dir is where its images lie
+    assert [str(path) for path in evaluation_files(txt)] == ["x.json", str(tmp_path / "val2017")]
+    assert evaluation_files(txt.replace(ann_file="")) == expected
+    alone = txt.replace(coco_root="")
+    assert [str(path) for path in evaluation_files(alone)] == ["x.json", str(tmp_path / "other")]
+    with pytest.raises(EvaluationError, match="--coco_root FOLDER, or --ann_file FILE and --image_dir"):
+        evaluation_files(Config(ann_file="x.json"))
+    with pytest.raises(EvaluationError, match=r"no image folder .* check coco_root and val_data_type"):
+        evaluation_files(Config(coco_root=str(tmp_path / "missing")))
+    with pytest.raises(EvaluationError, match=r"no image folder .* check image_dir"):
+        evaluation_files(named.replace(image_dir=str(tmp_path / "missing")))
+
+
+def test_a_picture_that_cannot_be_saved_does_not_end_the_evaluation(shapes, tmp_path, capsys) -> None:
+    ann_file, folder, content = shapes
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "pictures").write_text("not a folder")
+    result = run_evaluation(Oracle(content, folder), ann_file, folder, output_dir=out, pictures=2)
+    assert json.loads((out / "metrics.json").read_text())["bbox"] == result.metrics["bbox"].stats
+    assert capsys.readouterr().err.count("note: no picture of") == 2
+
+
+def test_results_are_saved_before_they_are_scored(shapes, tmp_path, monkeypatch) -> None:
+    ann_file, folder, content = shapes
+
+    def fail(*_):
+        raise EvaluationError("the annotations are broken")
+
+    monkeypatch.setattr(evaluator, "compute_metrics", fail)
+    with pytest.raises(EvaluationError, match="broken"):
+        run_evaluation(Oracle(content, folder), ann_file, folder, output_dir=tmp_path / "out")
+    for kind in ("bbox", "segm"):
+        assert len(json.loads((tmp_path / "out" / f"{kind}.json").read_text())) > 7

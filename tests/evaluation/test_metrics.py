@@ -1,4 +1,4 @@
-"""Figures against pycocotools alone; annotation files and results that do not fit."""
+"""Metrics against pycocotools alone; annotation files and results that do not fit."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.errors import DataError, EvaluationError
-from maskrcnn.evaluation.evaluator import judge
 from maskrcnn.evaluation.ground_truth import load_ground_truth
-from maskrcnn.evaluation.metrics import FIGURES, LVIS_FIGURES, MetricSettings, compute_metrics
+from maskrcnn.evaluation.metrics import COCO_METRICS, LVIS_METRICS, MetricSettings, compute_metrics
 from maskrcnn.evaluation.report import class_table, coco_table
 from maskrcnn.inference.results import shortest
 
@@ -53,16 +51,16 @@ def test_equals_pycocotools_and_short_digits_change_nothing(noisy) -> None:
     expected = reference(path, exact)
     truth = load_ground_truth(path)
     ids = sorted(category["id"] for category in truth.categories)
-    metrics = compute_metrics(truth, json.loads(json.dumps(short)), "bbox", ids)
-    assert list(metrics.figures.values()) == expected.stats.tolist()
-    assert 0.3 < metrics.figures["AP"] < 0.9
+    metrics = compute_metrics(truth, {"bbox": json.loads(json.dumps(short))}, ids)["bbox"]
+    assert list(metrics.stats.values()) == expected.stats.tolist()
+    assert 0.3 < metrics.stats["AP"] < 0.9
     precision = expected.eval["precision"][:, :, :, 0, 2]
     for position, row in enumerate(metrics.per_class):
         of_class = precision[:, :, position]
         assert row.ap == (of_class.mean() if (of_class > -1).all() else -1)
         assert row.ap50 == (of_class[0].mean() if (of_class > -1).all() else -1)
     seen = [row.ap for row in metrics.per_class if row.ap >= 0]
-    assert np.mean(seen) == pytest.approx(metrics.figures["AP"])
+    assert np.mean(seen) == pytest.approx(metrics.stats["AP"])
 
 
 def test_table_reads_as_pycocotools_prints_it(noisy, capsys) -> None:
@@ -71,13 +69,12 @@ def test_table_reads_as_pycocotools_prints_it(noisy, capsys) -> None:
     printed = [line for line in capsys.readouterr().out.splitlines() if "maxDets" in line]
     truth = load_ground_truth(path)
     ids = [category["id"] for category in truth.categories]
-    metrics = compute_metrics(
-        truth, [{**r, "bbox": r["bbox"].tolist(), "score": float(r["score"])} for r in records], "bbox", ids
-    )
+    exact = [{**r, "bbox": r["bbox"].tolist(), "score": float(r["score"])} for r in records]
+    metrics = compute_metrics(truth, {"bbox": exact}, ids)["bbox"]
     assert capsys.readouterr().out == ""
     table = coco_table(metrics).splitlines()
     assert table[:2] == ["Evaluate annotation type *bbox*", "Accumulating evaluation results..."]
-    assert table[2:] == printed and len(printed) == len(FIGURES) == 12
+    assert table[2:] == printed and len(printed) == len(COCO_METRICS) == 12
     names = [category["name"] for category in truth.categories]
     lines = class_table({"bbox": metrics}, names).splitlines()
     assert len(lines) == 2 + 80 and lines[2].split()[:2] == ["person", "209"]
@@ -108,8 +105,8 @@ def found(**changes) -> dict:
 
 def test_annotation_id_zero_counts(tmp_path) -> None:
     truth = load_ground_truth(written(tmp_path, content()))
-    metrics = compute_metrics(truth, [found()], "bbox", [2])
-    assert metrics.figures["AP"] == pytest.approx(1) and metrics.figures["AR1"] == 1
+    metrics = compute_metrics(truth, {"bbox": [found()]}, [2])["bbox"]
+    assert metrics.stats["AP"] == pytest.approx(1) and metrics.stats["AR1"] == 1
     assert truth.annotations[0]["id"] == 0  # the caller's data is left alone
 
 
@@ -121,9 +118,9 @@ def test_degenerate_polygons_count_for_boxes_only(tmp_path) -> None:
     assert truth.maskless == {1, 2}
     rle = coco_mask.frPyObjects(content()["annotations"][0]["segmentation"], 20, 30)[0]
     segm = {"image_id": 5, "category_id": 2, "score": 1.0, "segmentation": rle}
-    assert compute_metrics(truth, [segm], "segm", [2]).per_class[0].objects == 1
-    assert compute_metrics(truth, [segm], "segm", [2]).figures["AP"] == pytest.approx(1)
-    assert compute_metrics(truth, [found()], "bbox", [2]).per_class[0].objects == 3
+    assert compute_metrics(truth, {"segm": [segm]}, [2])["segm"].per_class[0].objects == 1
+    assert compute_metrics(truth, {"segm": [segm]}, [2])["segm"].stats["AP"] == pytest.approx(1)
+    assert compute_metrics(truth, {"bbox": [found()]}, [2])["bbox"].per_class[0].objects == 3
 
 
 def test_what_annotation_tools_leave_out_is_filled_in(tmp_path) -> None:
@@ -201,7 +198,7 @@ def test_files_that_are_no_annotations(tmp_path) -> None:
 def test_results_that_do_not_fit(tmp_path, record, message: str) -> None:
     truth = load_ground_truth(written(tmp_path, content()))
     with pytest.raises(EvaluationError, match=message):
-        compute_metrics(truth, [found(), record], "bbox", [2])
+        compute_metrics(truth, {"bbox": [found(), record]}, [2])
 
 
 def test_masks_of_another_size_and_classes_without_objects(tmp_path) -> None:
@@ -213,9 +210,9 @@ def test_masks_of_another_size_and_classes_without_objects(tmp_path) -> None:
         "segmentation": {"size": [30, 20], "counts": "0"},
     }
     with pytest.raises(EvaluationError, match=r"size \[30, 20\], but image 5 is \[20, 30\]"):
-        compute_metrics(truth, [record], "segm", [2])
+        compute_metrics(truth, {"segm": [record]}, [2])
     with pytest.raises(EvaluationError, match="no object of the run's 1 classes"):
-        compute_metrics(truth, [], "bbox", [1])
+        compute_metrics(truth, {"bbox": []}, [1])
 
 
 def lvis_content() -> dict:
@@ -227,17 +224,17 @@ def lvis_content() -> dict:
 
 
 def test_lvis_protocol(tmp_path) -> None:
-    """Thirteen figures in LVIS's wording; a rare class alone decides APr, and a class without objects decides none."""
+    """Thirteen metrics in LVIS's wording; a rare class alone decides APr, and a class without objects decides none."""
     pytest.importorskip("hotcoco")
     lvis = MetricSettings("auto", "lvis", False)
     truth = load_ground_truth(written(tmp_path, lvis_content()))
-    metrics = compute_metrics(truth, [found()], "bbox", [2, 1], settings=lvis)
-    assert list(metrics.figures) == [row.name for row in LVIS_FIGURES] and len(metrics.figures) == 13
-    assert metrics.figures["APr"] == pytest.approx(1) and metrics.figures["APf"] == -1
+    metrics = compute_metrics(truth, {"bbox": [found()]}, [2, 1], settings=lvis)["bbox"]
+    assert list(metrics.stats) == [row.name for row in LVIS_METRICS] and len(metrics.stats) == 13
+    assert metrics.stats["APr"] == pytest.approx(1) and metrics.stats["APf"] == -1
     table = coco_table(metrics).splitlines()
     assert table[8] == " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=300 catIds=  r] = 1.000"
     false = found(category_id=1)  # in an image that was searched for this class in vain, and has no object of it
-    assert compute_metrics(truth, [false], "bbox", [2, 1], settings=lvis).figures["APf"] == -1
+    assert compute_metrics(truth, {"bbox": [false]}, [2, 1], settings=lvis)["bbox"].stats["APf"] == -1
 
 
 @pytest.mark.parametrize("section, key", [("images", "neg_category_ids"), ("categories", "frequency")])
@@ -246,15 +243,15 @@ def test_lvis_protocol_on_a_coco_file(tmp_path, section: str, key: str) -> None:
     del value[section][0][key]
     truth = load_ground_truth(written(tmp_path, value))
     with pytest.raises(EvaluationError, match=f"of '{section}' has no '{key}': use --metric_protocol coco"):
-        compute_metrics(truth, [found()], "bbox", [2, 1], settings=MetricSettings("auto", "lvis", False))
+        compute_metrics(truth, {"bbox": [found()]}, [2, 1], settings=MetricSettings("auto", "lvis", False))
 
 
 def test_boundary_metric_is_one_more_table(tmp_path) -> None:
     truth = load_ground_truth(written(tmp_path, content()))
     rle = coco_mask.frPyObjects(content()["annotations"][0]["segmentation"], 20, 30)[0]
     segm = {"image_id": 5, "category_id": 2, "score": 1.0, "segmentation": {**rle, "counts": rle["counts"].decode()}}
-    classes = ClassList.from_categories(truth.categories, (), "")
-    metrics = judge(truth, {"bbox": [found()], "segm": [segm]}, classes, metric=MetricSettings("auto", "coco", True))
+    records = {"bbox": [found()], "segm": [segm]}
+    metrics = compute_metrics(truth, records, [1, 2], settings=MetricSettings("auto", "coco", True))
     assert list(metrics) == ["bbox", "segm", "boundary"]
-    assert metrics["boundary"].figures["AP"] == pytest.approx(1)
+    assert metrics["boundary"].stats["AP"] == pytest.approx(1)
     assert coco_table(metrics["boundary"]).startswith("Evaluate annotation type *boundary*")

@@ -31,7 +31,7 @@ def test_round_trip(metadata, tmp_path) -> None:
 
 
 def test_settings_are_keys_of_the_configuration(metadata) -> None:
-    cfg = Config().replace(**metadata.settings())
+    cfg = Config().replace(**metadata.input_settings(), **metadata.pixel_settings())
     assert (cfg.img_height, cfg.img_width, cfg.test_batch_size) == (192, 256, 3)
     assert (cfg.mask_thr_binary, cfg.paste, cfg.keep_ratio) == (0.4, "mindspore_zoo", True)
 
@@ -63,6 +63,7 @@ def test_formats_of_one_export_share_a_file(metadata) -> None:
     [
         (None, "is missing: export.py writes it beside the model"),
         ("{", "cannot be read as metadata"),
+        ("[" * 100_000, "cannot be read as metadata"),
         ("[]", "is of format None"),
         ('{"format": "maskrcnn-export-9"}', "is of format 'maskrcnn-export-9'"),
         ('{"format": "maskrcnn-export-2", "models": []}', "is incomplete"),

@@ -41,7 +41,7 @@ def write_constant_model(path: Path, height: int, width: int, score: float) -> N
 
 @pytest.fixture
 def metadata(tmp_path) -> Metadata:
-    """Of a lying and an upright model in ``tmp_path``."""
+    """Of a landscape and an upright model in ``tmp_path``."""
     models = []
     for name, height, width, score in (("net.onnx", 64, 128, 0.25), ("net_upright.onnx", 128, 64, 0.75)):
         write_constant_model(tmp_path / name, height, width, score)
@@ -83,8 +83,7 @@ def test_files_that_cannot_be_used(metadata, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name, runtime", [("net.onnx", "ONNX Runtime"), ("net.mindir", "MindSpore")])
-def test_files_that_the_runtime_refuses(metadata, tmp_path, monkeypatch, name: str, runtime: str) -> None:
-    monkeypatch.setattr("maskrcnn.device.set_device", lambda *_: None)  # only before anything else runs
+def test_files_that_the_runtime_refuses(metadata, tmp_path, name: str, runtime: str) -> None:
     (tmp_path / name).write_bytes(b"not a model")
     model = ModelFile(name, 64, 128, 1, sha256(tmp_path / name))
     assert f"{runtime} cannot load" in refused(tmp_path / name, replace(metadata, models=(model,)))

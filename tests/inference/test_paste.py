@@ -15,8 +15,9 @@ from maskrcnn.config import Config, load_config
 from maskrcnn.config.schema import key_limits
 from maskrcnn.inference.images import ImageBatch, ImageSource, LoadedImage
 from maskrcnn.inference.paste import PASTE_RULES, encode_masks
-from maskrcnn.inference.pipeline import InferenceSettings, detect_images
+from maskrcnn.inference.pipeline import Speed, detect_batches
 from maskrcnn.inference.results import Detections
+from maskrcnn.inference.settings import InferenceSettings
 
 
 def grid_sample_float64(mask: np.ndarray, box: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -179,7 +180,7 @@ def test_a_configuration_pastes_by_its_rule(name: str) -> None:
     batch = ImageBatch(np.zeros((1, 64, 64, 3), np.uint8), np.float32([[40, 50]]), [image])
     box, mask = np.float32([2.4, 3.6, 7.5, 9.0]), np.ones((1, 1, 28, 28), np.float32)
     found = Detections(box[None, None], np.ones((1, 1)), np.ones((1, 1), int), np.ones((1, 1), bool), mask)
-    (result,) = detect_images(lambda *_: found, [batch], [1], paste=settings.paste)
+    (result,) = detect_batches(lambda *_: found, [batch], [1], settings, Speed())
     expected = paste_bitmaps(mask[0], box[None], 40, 50, rule=name)[0]
     assert (coco_mask.decode(result.segm[0]["segmentation"]) == expected).all()
     assert (expected != paste_bitmaps(mask[0], box[None], 40, 50, rule="exact")[0]).any()

@@ -14,7 +14,6 @@ from maskrcnn.inference.results import (
     coco_records,
     objects_of_image,
     shortest,
-    write_json,
 )
 
 
@@ -73,16 +72,3 @@ def test_records_hold_the_data_set_s_category_ids() -> None:
     json.dumps([bbox, segm])
     with pytest.raises(EvaluationError, match="label 2 but the run has 1 classes"):
         coco_records(17, objects, rles, category_ids=[1])
-
-
-def test_json_is_written_whole_or_not_at_all(tmp_path) -> None:
-    path = tmp_path / "new" / "bbox.json"
-    write_json(path, [1, "ä"])
-    assert json.loads(path.read_text(encoding="utf-8")) == [1, "ä"]
-    with pytest.raises(TypeError):
-        write_json(path, [object()])
-    assert json.loads(path.read_text(encoding="utf-8")) == [1, "ä"]
-    assert [p.name for p in path.parent.iterdir()] == ["bbox.json"]
-    (tmp_path / "file").write_text("")
-    with pytest.raises(EvaluationError, match="cannot write"):
-        write_json(tmp_path / "file" / "bbox.json", [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from maskrcnn.errors import EvaluationError
@@ -13,6 +14,7 @@ from maskrcnn.inference.visualize import (
     _label_place,
     class_colour,
     draw_objects,
+    is_own_picture,
     objects_from_annotations,
     objects_from_records,
     save_picture,
@@ -70,7 +72,7 @@ def test_records_below_the_score_and_unknown_categories_are_left_out() -> None:
         {"category_id": 5, "bbox": [0, 0, 1, 1], "iscrowd": 0},
     ]
     drawn = objects_from_annotations(annotations, [4, 9], ["猫", "b"])
-    assert [item.text for item in drawn] == ["class 1 (crowd)"]
+    assert [item.text for item in drawn] == ["猫 (crowd)"]
 
 
 def test_all_forms_of_segmentation() -> None:
@@ -87,13 +89,28 @@ def test_all_forms_of_segmentation() -> None:
     assert segmentation_bitmap([], 8, 9) is None and segmentation_bitmap(None, 8, 9) is None
 
 
-def test_saves_rgb(tmp_path) -> None:
+def test_huge_images_are_shrunk() -> None:
+    wide = np.full((2, 66000, 3), 100, np.uint8)
+    picture = draw_objects(wide, [DrawnObject((10, 0, 60000, 2), None, 1, "long")])
+    assert picture.shape[1] == 32000 and picture.shape[0] >= 1
+
+
+def test_saves_rgb_and_knows_its_own_pictures(tmp_path) -> None:
     red = np.zeros((20, 30, 3), np.uint8)
     red[..., 0] = 255
     both = side_by_side([red, red], ["left", "right"])
     assert both.shape == (50, 68, 3)
-    save_picture(tmp_path / "new" / "p.png", both)
-    assert cv2.imread(str(tmp_path / "new" / "p.png"))[40, 10].tolist() == [0, 0, 255]
+    path = tmp_path / "new" / "p.jpg"
+    save_picture(path, both)
+    assert np.abs(cv2.imread(str(path))[40, 10].astype(int) - [0, 0, 255]).max() <= 5
+    assert Image.open(path).size == (68, 50)  # other readers take it, too
+    assert is_own_picture(path)
+    cv2.imwrite(str(tmp_path / "photo.jpg"), both)
+    for other in (tmp_path / "photo.jpg", tmp_path / "missing.jpg", tmp_path):
+        assert not is_own_picture(other)
     (tmp_path / "file").write_text("")
     with pytest.raises(EvaluationError, match="cannot write the picture"):
-        save_picture(tmp_path / "file" / "p.png", red)
+        save_picture(tmp_path / "file" / "p.jpg", red)
+    with pytest.raises(EvaluationError, match="cannot encode the picture"):
+        save_picture(tmp_path / "p.jpg", np.zeros((2, 66000, 3), np.uint8))
+    assert not (tmp_path / "p.jpg").exists()

@@ -196,6 +196,30 @@ def _check_backbone(
     )
 
 
+def load_weights(network: nn.Cell, weights: LoadedWeights) -> None:
+    """Gives a network for inference every one of its weights.
+
+    Args:
+        network: The network.
+        weights: See ``convert.read_weights``.
+
+    Raises:
+        CheckpointError: A weight is missing, of another shape, or not finite.
+    """
+    path, arrays, parameters = weights.path, weights.arrays, network.parameters_dict()
+    for name, parameter in parameters.items():
+        if name not in arrays:
+            raise CheckpointError(
+                f"{path} has no {name}: it belongs to another network; use the configuration it was trained with"
+            )
+        if arrays[name].shape != tuple(parameter.shape):
+            raise CheckpointError(
+                f"{path} has another network: {name} is {arrays[name].shape}, not {tuple(parameter.shape)}; "
+                "use the configuration and classes it was trained with"
+            )
+    assign(parameters, {name: arrays[name] for name in parameters}, path)
+
+
 def assign(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray], path: Path) -> None:
     """Sets the parameters named in ``arrays``, whose shapes fit; CheckpointError for a NaN or infinity."""
     for name, array in arrays.items():

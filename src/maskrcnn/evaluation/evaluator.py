@@ -1,25 +1,26 @@
-"""Evaluate a detector on a COCO-format data set: results, the twelve figures of boxes and masks, pictures."""
+"""Evaluation of a detector on a COCO-format data set: results, the metrics of boxes and masks, pictures."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from tqdm import tqdm
+from urllib.parse import quote
 
 from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.distributed.process_group import ProcessGroup
-from maskrcnn.errors import CheckpointError, EvaluationError
-from maskrcnn.evaluation.ground_truth import GroundTruth, load_ground_truth
-from maskrcnn.evaluation.metrics import COCO_METRIC, Metrics, MetricSettings, compute_metrics
+from maskrcnn.errors import DataError, EvaluationError
+from maskrcnn.evaluation.ground_truth import GroundTruth
+from maskrcnn.evaluation.metrics import COCO_RULES, Metrics, MetricSettings, compute_metrics
 from maskrcnn.evaluation.report import class_table, coco_table, skipped_report, speed_report
-from maskrcnn.evaluation.sharing import share_of, together
-from maskrcnn.inference.images import ImageSource, Skipped, read_image
-from maskrcnn.inference.pipeline import DetectorFunction, ImageResult, InferenceSettings, Speed, detect_files
-from maskrcnn.inference.results import write_json
+from maskrcnn.evaluation.sharing import gather_results, share_of
+from maskrcnn.files import write_json
+from maskrcnn.inference.images import ImageSource, Skipped, decode_file
+from maskrcnn.inference.pipeline import DetectorFunction, ImageResult, InferenceRun, Speed
+from maskrcnn.inference.settings import InferenceSettings
 from maskrcnn.inference.visualize import (
     draw_objects,
     objects_from_annotations,
@@ -33,11 +34,43 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class EvaluationOptions:
+    """What is evaluated, and what an evaluation leaves behind.
+
+    Attributes:
+        max_images: Only so many images, the first ones; 0 means all.
+        output_dir: Folder of bbox.json, segm.json, metrics.json and pictures; None writes nothing.
+        pictures: Number of pictures to draw.
+        picture_score: Lowest score of a detection in pictures.
+        metric: How results are scored.
+        progress: Whether to show a progress bar.
+    """
+
+    max_images: int = 0
+    output_dir: str | os.PathLike[str] | None = None
+    pictures: int = 0
+    picture_score: float = 0.5
+    metric: MetricSettings = COCO_RULES
+    progress: bool = True
+
+    @classmethod
+    def from_config(cls, cfg: Config) -> EvaluationOptions:
+        """Returns the options of a run."""
+        return cls(
+            max_images=cfg.eval_images,
+            output_dir=cfg.eval_output,
+            pictures=cfg.eval_pictures,
+            picture_score=cfg.picture_score_thr,
+            metric=MetricSettings.from_config(cfg),
+        )
+
+
+@dataclass(frozen=True)
 class EvaluationResult:
     """What an evaluation found.
 
-    ``metrics`` maps 'bbox' and, if the ground truth has masks, 'segm' to their figures; ``bbox`` and
-    ``segm`` are COCO result records in the order of the annotation file's images, best score first.
+    ``metrics`` has those of 'bbox' and, if the ground truth has masks, of 'segm'; ``bbox`` and ``segm`` are COCO result
+    records in the order of the annotation file's images, best score first.
     """
 
     metrics: dict[str, Metrics]
@@ -48,23 +81,23 @@ class EvaluationResult:
     skipped: list[Skipped]
     speed: Speed
 
-    def figure(self, kind: str, name: str = "AP") -> float:
-        """One figure, for instance ``figure('segm', 'AP50')``."""
-        return self.metrics[kind].figures[name]
+    def metric(self, kind: str, name: str = "AP") -> float:
+        """Returns one metric, for instance ``metric('segm', 'AP50')``."""
+        return self.metrics[kind].stats[name]
 
     def summary(self) -> dict[str, float]:
-        """The figures a training run follows: AP and AP50 of boxes and masks, -1 for masks without truth."""
-        figures = {}
+        """Returns what a training run follows: AP and AP50 of boxes and masks, -1 for masks without truth."""
+        values = {}
         for kind in ("bbox", "segm"):
-            of_kind = self.metrics[kind].figures if kind in self.metrics else {}
-            figures[f"{kind}_ap"] = of_kind.get("AP", -1.0)
-            figures[f"{kind}_ap50"] = of_kind.get("AP50", -1.0)
-        return figures
+            of_kind = self.metrics[kind].stats if kind in self.metrics else {}
+            values[f"{kind}_ap"] = of_kind.get("AP", -1.0)
+            values[f"{kind}_ap50"] = of_kind.get("AP50", -1.0)
+        return values
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of metrics.json."""
+        """Returns the content of metrics.json."""
         return {
-            **{kind: metrics.figures for kind, metrics in self.metrics.items()},
+            **{kind: metrics.stats for kind, metrics in self.metrics.items()},
             "per_class": per_class_rows(self.metrics, self.classes.names),
             "images": self.images,
             "skipped": [{"file": str(item.path), "reason": item.reason} for item in self.skipped],
@@ -72,63 +105,62 @@ class EvaluationResult:
         }
 
     def report(self) -> str:
-        """Everything as text: COCO's tables, the classes, images left out, speed."""
+        """Returns everything as text: COCO's tables, the classes, images left out, speed."""
         parts = [coco_table(metrics) for metrics in self.metrics.values()]
         parts += [class_table(self.metrics, self.classes.names), skipped_report(self.skipped)]
         return "\n\n".join(part for part in [*parts, speed_report(self.speed)] if part)
 
 
 def per_class_rows(metrics: dict[str, Metrics], names: Sequence[str]) -> list[dict[str, Any]]:
-    """The classes' figures for metrics.json, in the order of ``names``."""
+    """Returns the classes' AP and AP50 for metrics.json, in the order of ``names``."""
     rows = []
     for position, name in enumerate(names):
         of_kind = {kind: asdict(values.per_class[position]) for kind, values in metrics.items()}
         first = next(iter(of_kind.values()))
-        figures = {kind: {"AP": row["ap"], "AP50": row["ap50"]} for kind, row in of_kind.items()}
-        rows.append({"name": name, "category_id": first["category_id"], "objects": first["objects"], **figures})
+        precisions = {kind: {"AP": row["ap"], "AP50": row["ap50"]} for kind, row in of_kind.items()}
+        rows.append({"name": name, "category_id": first["category_id"], "objects": first["objects"], **precisions})
     return rows
 
 
 def evaluate(
     detector: DetectorFunction,
-    ann_file: str | os.PathLike[str] | GroundTruth,
+    truth: GroundTruth,
     image_dir: str | os.PathLike[str],
+    classes: ClassList,
     settings: InferenceSettings,
-    class_names: Sequence[str] = (),
-    *,
-    max_images: int = 0,
-    output_dir: str | os.PathLike[str] | None = None,
-    pictures: int = 0,
-    picture_score: float = 0.5,
-    progress: bool = True,
+    options: EvaluationOptions,
     group: ProcessGroup | None = None,
-    metric: MetricSettings = COCO_METRIC,
 ) -> EvaluationResult | None:
-    """Run ``detector`` over the images of a COCO-format data set and judge what it finds.
+    """Runs a detector over the images of a COCO-format data set and scores what it finds.
 
-    ``detector(image uint8 [N, H, W, 3], image_shape float32 [N, 2])`` returns Detections with labels in the order of
-    ``class_names``; an empty list takes the annotation file's categories by id. ``max_images`` 0 means all. With
-    ``output_dir`` bbox.json, segm.json, metrics.json and ``pictures`` pictures are written there. The objects of an
-    image that cannot be read count as missed, and the image is reported; ``settings.strict`` stops instead. The
-    processes of ``group`` share the images, each with its own detector; the result is that of one, and given to rank 0
-    only.
+    The objects of an image that cannot be read count as missed, and the image is reported. Several ranks share the
+    images, each with its own detector.
 
-    Raises DataError and EvaluationError.
+    Args:
+        detector: The network.
+        truth: The ground truth.
+        image_dir: The folder of its images.
+        classes: The classes in the order of the network's labels, with their ids in the ground truth.
+        settings: How image files become detections.
+        options: What is evaluated, and what is left behind.
+        group: The processes that evaluate together.
+
+    Returns:
+        The result, that of one process whatever their number, to rank 0; None to the others.
+
+    Raises:
+        DataError: An image cannot be read, and the settings are strict.
+        EvaluationError: No image could be read, or what the network gave cannot be scored.
     """
-    truth = ann_file if isinstance(ann_file, GroundTruth) else load_ground_truth(ann_file)
-    classes = ClassList.from_categories(truth.categories, class_names, str(truth.path))
-    images = truth.images[: max_images or None]
+    images = truth.images[: options.max_images or None]
     sources = image_sources(images, Path(image_dir))
     group = group or ProcessGroup()
-    own = share_of(sources, group)
-    skipped: list[Skipped] = []
-    speed = Speed()
-    results = detect_files(detector, own, classes.category_ids, settings, skipped, speed)
-    progress_bar = tqdm(results, total=len(own), desc="evaluate", unit="image", disable=not progress or group.rank > 0)
-    merged = together(sources, progress_bar, skipped, speed, group)
-    if merged is None:
+    run = InferenceRun(detector, share_of(sources, group), classes.category_ids, settings)
+    results = run.with_progress("evaluate", hidden=not options.progress or group.rank > 0)
+    gathered = gather_results(sources, results, run.skipped, run.speed, group)
+    if gathered is None:
         return None
-    in_order, skipped, speed = merged
+    in_order, skipped, speed = gathered
     if not in_order:
         raise EvaluationError(
             f"none of the {len(sources)} images in {image_dir} could be read; the first: "
@@ -139,48 +171,28 @@ def evaluate(
         "bbox": [record for result in in_order for record in result.bbox],
         "segm": [record for result in in_order for record in result.segm],
     }
-    ids = [source.image_id for source in sources]
-    metrics = judge(truth, records, classes, ids, metric)
+    folder = None if options.output_dir is None else Path(options.output_dir)
+    if folder:  # before they are scored, so that an error in the annotations does not lose them
+        for kind, of_kind in records.items():
+            write_json(folder / f"{kind}.json", of_kind)
+    image_ids = [source.image_id for source in sources]
+    metrics = compute_metrics(truth, records, classes.category_ids, image_ids, options.metric)
     evaluation = EvaluationResult(metrics, classes, records["bbox"], records["segm"], len(in_order), skipped, speed)
-    if output_dir is not None:
-        save_results(evaluation, output_dir)
-        draw_pictures(_spread(in_order, pictures), truth, classes, Path(output_dir), picture_score)
+    if folder:
+        write_json(folder / "metrics.json", evaluation.to_dict(), indent=1)
+        chosen = _spread(in_order, options.pictures)
+        for failure in draw_pictures(chosen, truth, classes, folder, options.picture_score):
+            print(f"note: no picture of {failure.path}: {failure.reason}", file=sys.stderr, flush=True)
     return evaluation
 
 
-def evaluate_from_config(
-    cfg: Config,
-    detector: DetectorFunction,
-    classes: ClassList,
-    truth: GroundTruth | None = None,
-    both_canvases: bool = True,
-    group: ProcessGroup | None = None,
-) -> EvaluationResult | None:
-    """``evaluate`` with the settings of a run, on the data that ``evaluation_files`` names.
-
-    ``classes`` are those of the run; their category ids are looked up in the annotation file by name.
-    ``truth`` is that file, if it has been read already.
-    """
-    ann_file, image_dir = evaluation_files(cfg)
-    return evaluate(
-        detector,
-        truth or ann_file,
-        image_dir,
-        InferenceSettings.from_config(cfg, both_canvases),
-        classes.names,
-        max_images=cfg.eval_images,
-        output_dir=cfg.eval_output,
-        pictures=cfg.eval_pictures,
-        picture_score=cfg.picture_score_thr,
-        group=group,
-        metric=MetricSettings.from_config(cfg),
-    )
-
-
 def evaluation_files(cfg: Config) -> tuple[Path, Path]:
-    """The annotation file and the image folder of a run: ann_file and image_dir, or those in coco_root.
+    """Returns the annotation file and the image folder of a run: ann_file and image_dir, or those in coco_root.
 
     With dataset other, image_dir is the folder of the TXT file's images: if there is a coco_root, its images are meant.
+
+    Raises:
+        EvaluationError: They are not given, or the folder does not exist.
     """
     if not cfg.coco_root and not (cfg.ann_file and cfg.image_dir):
         raise EvaluationError(
@@ -196,75 +208,45 @@ def evaluation_files(cfg: Config) -> tuple[Path, Path]:
     return ann_file, image_dir
 
 
-def check_checkpoint_classes(names: Sequence[str] | None, classes: ClassList, path: str | os.PathLike[str]) -> None:
-    """Compare the class names stored in a checkpoint, if any, with the run's. Raises CheckpointError."""
-    if names and tuple(names) != classes.names:
-        stored = ClassList.from_names(names)
-        raise CheckpointError(
-            f"{path} was trained on other classes than this run's: {stored.difference(classes)}; "
-            "use the coco_classes of its training"
-        )
-
-
 def image_sources(images: Iterable[dict[str, Any]], image_dir: Path) -> list[ImageSource]:
-    """The files of an annotation file's images."""
+    """Returns the files of an annotation file's images."""
     return [
         ImageSource(image["id"], image_dir / image["file_name"], (image["height"], image["width"])) for image in images
     ]
 
 
-def judge(
-    truth: GroundTruth,
-    records: dict[str, list[dict[str, Any]]],
-    classes: ClassList,
-    image_ids: Sequence[int] | None = None,
-    metric: MetricSettings = COCO_METRIC,
-) -> dict[str, Metrics]:
-    """Metrics of the kinds in ``records``; masks are left out where the objects to find have none."""
-    wanted = {image["id"] for image in truth.images} if image_ids is None else set(image_ids)
-    ids = frozenset(classes.category_ids)
-    with_mask = any(
-        annotation["image_id"] in wanted and annotation["category_id"] in ids and not annotation["iscrowd"]
-        for annotation in truth.annotations
-        if annotation["id"] not in truth.maskless
-    )
-    kinds = {kind: of_kind for kind, of_kind in records.items() if kind == "bbox" or with_mask}
-    if metric.boundary and "segm" in kinds:
-        kinds["boundary"] = kinds["segm"]
-    return {
-        kind: compute_metrics(truth, of_kind, kind, classes.category_ids, image_ids, metric)
-        for kind, of_kind in kinds.items()
-    }
-
-
-def save_results(evaluation: EvaluationResult, output_dir: str | os.PathLike[str]) -> None:
-    """Write bbox.json, segm.json and metrics.json, the last one last."""
-    folder = Path(output_dir)
-    write_json(folder / "bbox.json", evaluation.bbox)
-    write_json(folder / "segm.json", evaluation.segm)
-    write_json(folder / "metrics.json", evaluation.to_dict(), indent=1)
-
-
 def draw_pictures(
     results: Sequence[ImageResult], truth: GroundTruth, classes: ClassList, folder: Path, score: float
-) -> list[Path]:
-    """Draw ground truth and detections of each image side by side into ``folder``/pictures."""
-    wanted = {result.source.image_id: [] for result in results}
+) -> list[Skipped]:
+    """Draws ground truth and detections of images side by side into ``folder``/pictures.
+
+    Args:
+        results: The images and what was found in them.
+        truth: The ground truth.
+        classes: The classes with their ids in it.
+        folder: Where the evaluation's files are.
+        score: Lowest score of a detection in a picture.
+
+    Returns:
+        The images whose picture could not be drawn or saved.
+    """
+    annotations = {result.source.image_id: [] for result in results}
     for annotation in truth.annotations:
-        if annotation["image_id"] in wanted:
-            wanted[annotation["image_id"]].append(annotation)
-    paths = []
+        if annotation["image_id"] in annotations:
+            annotations[annotation["image_id"]].append(annotation)
+    failures = []
     for result in results:
-        rgb = read_image(result.source)
-        annotations = wanted[result.source.image_id]
-        expected = objects_from_annotations(annotations, classes.category_ids, classes.names)
+        source = result.source
+        expected = objects_from_annotations(annotations[source.image_id], classes.category_ids, classes.names)
         found = objects_from_records(result.bbox, result.segm, classes.category_ids, classes.names, score)
-        at_least = f"detections with score >= {score:g}: {len(found)}"
-        titles = [f"ground truth: {len(expected)} objects", at_least]
-        drawn = [draw_objects(rgb, expected), draw_objects(rgb, found)]
-        paths.append(folder / "pictures" / f"{result.source.image_id}.jpg")
-        save_picture(paths[-1], side_by_side(drawn, titles))
-    return paths
+        titles = [f"ground truth: {len(expected)} objects", f"detections with score >= {score:g}: {len(found)}"]
+        try:
+            rgb = decode_file(source)
+            picture = side_by_side([draw_objects(rgb, expected), draw_objects(rgb, found)], titles)
+            save_picture(folder / "pictures" / f"{quote(str(source.image_id), safe='')}.jpg", picture)
+        except (DataError, EvaluationError, MemoryError) as error:
+            failures.append(Skipped(source.path, str(error) or "not enough memory"))
+    return failures
 
 
 def _spread(results: Sequence[ImageResult], count: int) -> list[ImageResult]:

@@ -1,4 +1,4 @@
-"""The annotations an evaluation is judged by: a COCO-format file, checked before anything is computed."""
+"""The annotations that results are scored against: a COCO-format file, checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from pycocotools import mask as coco_mask
 
+from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.data.sources.segmentation import encode_segmentation
 from maskrcnn.errors import DataError
 
@@ -24,20 +26,41 @@ class GroundTruth:
     """Images, annotations and categories as COCO's dictionaries, every needed key present.
 
     What annotation tools leave out is filled in: ``iscrowd`` is 0, ``area`` that of the segmentation or else of the
-    box. ``has_masks``: whether any annotation has a mask. ``maskless``: ids of annotations without a segmentation, or
-    with one that covers nothing; they count for boxes, not for masks.
+    box. ``maskless`` has the ids of annotations without a segmentation, or with one that covers nothing; they count for
+    boxes, not for masks.
     """
 
     path: Path
     images: list[dict[str, Any]]
     annotations: list[dict[str, Any]]
     categories: list[dict[str, Any]]
-    has_masks: bool
     maskless: frozenset[int]
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any annotation has a mask."""
+        return len(self.maskless) < len(self.annotations)
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """The names of all categories, by id."""
+        return tuple(str(category["name"]) for category in sorted(self.categories, key=itemgetter("id")))
+
+    def find_classes(self, names: Sequence[str]) -> ClassList:
+        """Returns classes, that of label 1 first, with the ids that they have in this file.
+
+        Raises:
+            DataError: A class is no category of the file, or two categories have one name.
+        """
+        return ClassList.from_categories(self.categories, names, str(self.path))
 
 
 def load_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
-    """Read a COCO-format annotation file. Raises DataError for whatever an evaluation could not use."""
+    """Reads a COCO-format annotation file.
+
+    Raises:
+        DataError: It holds something that an evaluation could not use.
+    """
     path = Path(path)
     try:
         with open(path, encoding="utf-8") as file:
@@ -74,7 +97,7 @@ def load_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
     sizes = {image["id"]: (image["height"], image["width"]) for image in images}
     annotations = [_complete(path, annotation, *sizes[annotation["image_id"]]) for annotation in annotations]
     maskless = frozenset(a["id"] for a in annotations if not _covers(a.get("segmentation")))
-    return GroundTruth(path, images, annotations, categories, len(maskless) < len(annotations), maskless)
+    return GroundTruth(path, images, annotations, categories, maskless)
 
 
 def _complete(path: Path, annotation: dict[str, Any], height: int, width: int) -> dict[str, Any]:

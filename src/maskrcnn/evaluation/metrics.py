@@ -1,8 +1,8 @@
-"""The figures of a set of results by COCO's or LVIS's rules, for boxes, masks and mask boundaries."""
+"""The metrics of a set of results by COCO's or LVIS's rules, for boxes, masks and mask boundaries."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,13 +12,14 @@ from pycocotools import mask as coco_mask
 from maskrcnn.errors import EvaluationError
 from maskrcnn.evaluation.engines import AREAS, Curves, Problem, accumulate
 from maskrcnn.evaluation.ground_truth import GroundTruth
+from maskrcnn.inference.results import CategoryId, ImageId
 
 if TYPE_CHECKING:
     from maskrcnn.config import Config
 
 
-class Figure(NamedTuple):
-    """A figure: its name, IoU thresholds, object size, most detections an image, and LVIS's class frequency."""
+class MetricRow(NamedTuple):
+    """A metric: its name, IoU thresholds, object size, most detections an image, and LVIS's class frequency."""
 
     name: str
     iou: str
@@ -27,38 +28,38 @@ class Figure(NamedTuple):
     frequency: str = "all"
 
 
-# COCO's twelve figures in COCO's order.
-FIGURES = (
-    Figure("AP", "0.50:0.95", "all", 100),
-    Figure("AP50", "0.50", "all", 100),
-    Figure("AP75", "0.75", "all", 100),
-    Figure("APs", "0.50:0.95", "small", 100),
-    Figure("APm", "0.50:0.95", "medium", 100),
-    Figure("APl", "0.50:0.95", "large", 100),
-    Figure("AR1", "0.50:0.95", "all", 1),
-    Figure("AR10", "0.50:0.95", "all", 10),
-    Figure("AR100", "0.50:0.95", "all", 100),
-    Figure("ARs", "0.50:0.95", "small", 100),
-    Figure("ARm", "0.50:0.95", "medium", 100),
-    Figure("ARl", "0.50:0.95", "large", 100),
+# COCO's twelve metrics in COCO's order.
+COCO_METRICS = (
+    MetricRow("AP", "0.50:0.95", "all", 100),
+    MetricRow("AP50", "0.50", "all", 100),
+    MetricRow("AP75", "0.75", "all", 100),
+    MetricRow("APs", "0.50:0.95", "small", 100),
+    MetricRow("APm", "0.50:0.95", "medium", 100),
+    MetricRow("APl", "0.50:0.95", "large", 100),
+    MetricRow("AR1", "0.50:0.95", "all", 1),
+    MetricRow("AR10", "0.50:0.95", "all", 10),
+    MetricRow("AR100", "0.50:0.95", "all", 100),
+    MetricRow("ARs", "0.50:0.95", "small", 100),
+    MetricRow("ARm", "0.50:0.95", "medium", 100),
+    MetricRow("ARl", "0.50:0.95", "large", 100),
 )
 # LVIS's thirteen: 300 detections an image; classes are rare (up to 10 training images), common (100) or frequent.
-LVIS_FIGURES = (
-    Figure("AP", "0.50:0.95", "all", 300),
-    Figure("AP50", "0.50", "all", 300),
-    Figure("AP75", "0.75", "all", 300),
-    Figure("APs", "0.50:0.95", "small", 300),
-    Figure("APm", "0.50:0.95", "medium", 300),
-    Figure("APl", "0.50:0.95", "large", 300),
-    Figure("APr", "0.50:0.95", "all", 300, "r"),
-    Figure("APc", "0.50:0.95", "all", 300, "c"),
-    Figure("APf", "0.50:0.95", "all", 300, "f"),
-    Figure("AR300", "0.50:0.95", "all", 300),
-    Figure("ARs", "0.50:0.95", "small", 300),
-    Figure("ARm", "0.50:0.95", "medium", 300),
-    Figure("ARl", "0.50:0.95", "large", 300),
+LVIS_METRICS = (
+    MetricRow("AP", "0.50:0.95", "all", 300),
+    MetricRow("AP50", "0.50", "all", 300),
+    MetricRow("AP75", "0.75", "all", 300),
+    MetricRow("APs", "0.50:0.95", "small", 300),
+    MetricRow("APm", "0.50:0.95", "medium", 300),
+    MetricRow("APl", "0.50:0.95", "large", 300),
+    MetricRow("APr", "0.50:0.95", "all", 300, "r"),
+    MetricRow("APc", "0.50:0.95", "all", 300, "c"),
+    MetricRow("APf", "0.50:0.95", "all", 300, "f"),
+    MetricRow("AR300", "0.50:0.95", "all", 300),
+    MetricRow("ARs", "0.50:0.95", "small", 300),
+    MetricRow("ARm", "0.50:0.95", "medium", 300),
+    MetricRow("ARl", "0.50:0.95", "large", 300),
 )
-PROTOCOLS = {"coco": FIGURES, "lvis": LVIS_FIGURES}
+PROTOCOLS = {"coco": COCO_METRICS, "lvis": LVIS_METRICS}
 KINDS = ("bbox", "segm", "boundary")
 IOU_THRESHOLDS = {"0.50:0.95": slice(None), "0.50": slice(0, 1), "0.75": slice(5, 6)}
 
@@ -77,14 +78,14 @@ class MetricSettings:
         return cls(cfg.metric_engine, cfg.metric_protocol, cfg.metric_boundary)
 
 
-COCO_METRIC = MetricSettings("auto", "coco", False)
+COCO_RULES = MetricSettings("auto", "coco", False)
 
 
 @dataclass(frozen=True)
 class ClassMetrics:
     """AP and AP50 of one class, -1 if the evaluated images hold no object of it, and how many they hold."""
 
-    category_id: int
+    category_id: CategoryId
     objects: int
     ap: float
     ap50: float
@@ -92,14 +93,15 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """The figures of one of ``KINDS``. A figure is -1 where no object could tell, as in COCO.
+    """The metrics of one of ``KINDS``.
 
+    stats: by name, -1 where no object could tell, as in COCO. per_class: in the order of the category ids.
     precision: float64 [10 IoU thresholds, 101 recalls, K classes], for objects of any size and the most detections.
     scores: float64 of the same shape, the score that reaches a recall.
     """
 
     kind: str
-    figures: dict[str, float]
+    stats: dict[str, float]
     per_class: list[ClassMetrics]
     precision: np.ndarray = field(repr=False, compare=False)
     scores: np.ndarray = field(repr=False, compare=False)
@@ -108,31 +110,57 @@ class Metrics:
 
 def compute_metrics(
     truth: GroundTruth,
-    records: Sequence[dict[str, Any]],
-    kind: str,
-    category_ids: Sequence[int],
-    image_ids: Sequence[int] | None = None,
-    settings: MetricSettings = COCO_METRIC,
-) -> Metrics:
-    """Scores result records (see ``coco_records``) against the ground truth.
+    records: Mapping[str, Sequence[dict[str, Any]]],
+    category_ids: Sequence[CategoryId],
+    image_ids: Sequence[ImageId] | None = None,
+    settings: MetricSettings = COCO_RULES,
+) -> dict[str, Metrics]:
+    """Scores result records against the ground truth.
 
-    Only the classes ``category_ids`` and the images ``image_ids`` (None: all) count; an image without records
-    counts as one where nothing was found. The order of ``per_class`` is that of ``category_ids``.
+    An image without records counts as one where nothing was found. Masks are left out where the objects to be found
+    have none.
+
+    Args:
+        truth: The ground truth.
+        records: COCO result records under 'bbox' and 'segm', or one of them.
+        category_ids: The classes that count; the order of ``per_class``.
+        image_ids: The images that count; None means all.
+        settings: The library, the rules, and whether boundary AP is wanted too.
+
+    Returns:
+        The metrics of each kind.
 
     Raises:
         EvaluationError: The records do not fit the annotations, there is no object to find, or the engine is missing.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind is {kind!r}, not one of {KINDS}")
-    if kind != "bbox" and not truth.has_masks:
-        raise EvaluationError(f"{truth.path} has no segmentations: masks cannot be evaluated")
     images = {image["id"]: image for image in truth.images}
     wanted = list(images) if image_ids is None else list(image_ids)
-    annotations = _annotations(truth, kind, set(category_ids), set(wanted))
-    _check_records(records, kind, images, {category["id"] for category in truth.categories})
-    rows = PROTOCOLS[settings.protocol]
     if settings.protocol == "lvis":
         _check_lvis(truth)
+    objects = _objects_that_count(truth, set(category_ids), set(wanted))
+    with_masks = [entry for entry in objects if entry["id"] not in truth.maskless]
+    has_masks = any(not entry["iscrowd"] for entry in with_masks)
+    metrics = {}
+    for kind, of_kind in records.items():
+        _check_records(of_kind, kind, images, {category["id"] for category in truth.categories})
+        for scored in (kind, "boundary") if kind == "segm" and settings.boundary else (kind,):
+            if kind == "bbox" or has_masks:
+                annotations = _numbered(objects if kind == "bbox" else with_masks, kind)
+                metrics[scored] = _score(truth, annotations, of_kind, scored, category_ids, wanted, settings)
+    return metrics
+
+
+def _score(
+    truth: GroundTruth,
+    annotations: list[dict[str, Any]],
+    records: Sequence[dict[str, Any]],
+    kind: str,
+    category_ids: Sequence[CategoryId],
+    image_ids: Sequence[ImageId],
+    settings: MetricSettings,
+) -> Metrics:
+    """The metrics of one kind."""
+    rows = PROTOCOLS[settings.protocol]
     limits = tuple(sorted({row.detections for row in rows}))
     problem = Problem(
         truth.images,
@@ -141,21 +169,21 @@ def compute_metrics(
         _with_area(records, kind),
         kind,
         category_ids,
-        wanted,
+        image_ids,
         limits,
         settings.protocol == "lvis",
     )
     curves = accumulate(problem, settings.engine)
     frequency = {category["id"]: category.get("frequency", "") for category in truth.categories}
-    frequencies = np.array([frequency[category] for category in category_ids])
-    figures = {row.name: _figure(row, curves, limits, frequencies) for row in rows}
+    frequencies = np.array([frequency.get(category, "") for category in category_ids])
+    stats = {row.name: _value(row, curves, limits, frequencies) for row in rows}
     precision, scores = curves.precision[..., 0, -1], curves.scores[..., 0, -1]
     per_class = _per_class(precision, annotations, category_ids)
-    return Metrics(kind, figures, per_class, precision, scores, settings.protocol)
+    return Metrics(kind, stats, per_class, precision, scores, settings.protocol)
 
 
-def _figure(row: Figure, curves: Curves, limits: Sequence[int], frequencies: np.ndarray) -> float:
-    """The mean of precision, or of recall, over whatever the figure leaves open; -1 where no object could tell."""
+def _value(row: MetricRow, curves: Curves, limits: Sequence[int], frequencies: np.ndarray) -> float:
+    """The mean of precision, or of recall, over whatever the metric leaves open; -1 where no object could tell."""
     values = curves.precision if row.name.startswith("AP") else curves.recall
     values = values[..., AREAS.index(row.area), limits.index(row.detections)][IOU_THRESHOLDS[row.iou]]
     if row.frequency != "all":
@@ -164,21 +192,23 @@ def _figure(row: Figure, curves: Curves, limits: Sequence[int], frequencies: np.
     return float(np.mean(known)) if len(known) else -1.0
 
 
-def _annotations(truth: GroundTruth, kind: str, categories: set[int], images: set[int]) -> list[dict[str, Any]]:
-    """Copies of what counts, numbered from 1 on since pycocotools takes id 0 for no match."""
+def _objects_that_count(truth: GroundTruth, categories: set[CategoryId], images: set[ImageId]) -> list[dict[str, Any]]:
     chosen = [
         annotation
         for annotation in truth.annotations
-        if annotation["category_id"] in categories
-        and annotation["image_id"] in images
-        and not (kind != "bbox" and annotation["id"] in truth.maskless)
+        if annotation["category_id"] in categories and annotation["image_id"] in images
     ]
     if all(annotation["iscrowd"] for annotation in chosen):
         raise EvaluationError(
             f"{truth.path} has no object of the run's {len(categories)} classes in the {len(images)} images "
             "to evaluate: check coco_classes and the annotation file"
         )
-    copies = [dict(annotation, id=number) for number, annotation in enumerate(chosen, 1)]
+    return chosen
+
+
+def _numbered(annotations: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Copies of annotations, numbered from 1 on since pycocotools takes id 0 for no match."""
+    copies = [dict(annotation, id=number) for number, annotation in enumerate(annotations, 1)]
     for annotation in copies:
         if kind != "bbox" and isinstance(annotation["segmentation"], list):
             # Fewer than three points are no polygon, and four numbers would be read as a box.
@@ -246,5 +276,5 @@ def _per_class(
         of_class = precision[:, :, position]
         objects = sum(a["category_id"] == category and not a["iscrowd"] for a in annotations)
         ap, ap50 = (float(p[p > -1].mean()) if (p > -1).any() else -1.0 for p in (of_class, of_class[0]))
-        rows.append(ClassMetrics(int(category), objects, ap, ap50))
+        rows.append(ClassMetrics(category, objects, ap, ap50))
     return rows

@@ -1,4 +1,4 @@
-"""Figures as text: COCO's tables, the AP of each class, skipped images and speed."""
+"""An evaluation as text: COCO's tables, the AP of each class, skipped images and speed."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ MOST_SKIPPED_SHOWN = 10
 
 
 def coco_table(metrics: Metrics) -> str:
-    """The figures of one kind in COCO's or LVIS's own wording, so that old scripts can still read them."""
+    """Returns the metrics of one kind in COCO's or LVIS's own wording, so that old scripts can still read them."""
     lines = [f"Evaluate annotation type *{metrics.kind}*", "Accumulating evaluation results..."]
     for row in PROTOCOLS[metrics.protocol]:
         title = "Average Precision  (AP)" if row.name.startswith("AP") else "Average Recall     (AR)"
         classes = f"catIds={row.frequency:>3}" if metrics.protocol == "lvis" else ""
         where = f"IoU={row.iou:<9} | area={row.area:>6} | maxDets={row.detections:>3} {classes}"
-        lines.append(f" {title} @[ {where}] = {metrics.figures[row.name]:0.3f}")
+        lines.append(f" {title} @[ {where}] = {metrics.stats[row.name]:0.3f}")
     return "\n".join(lines)
 
 
 def class_table(metrics: Mapping[str, Metrics], names: Sequence[str]) -> str:
-    """AP and AP50 of each class, a line each in the order of ``names``, '-' where there was no object."""
+    """Returns AP and AP50 of each class, a line each in the order of ``names``, '-' where there was no object."""
     width = max([len("class"), *map(len, names)])
     kinds = list(metrics)
     header = f"{'class':<{width}} {'objects':>8}"
@@ -42,7 +42,7 @@ def _shown(value: float) -> str:
 
 
 def skipped_report(skipped: Sequence[Skipped]) -> str:
-    """How many images could not be used, and the first of them with the reason."""
+    """Returns how many images could not be used, and the first of them with the reason; empty if there are none."""
     if not skipped:
         return ""
     lines = [f"{len(skipped)} image{'s' if len(skipped) > 1 else ''} left out:"]
@@ -53,10 +53,10 @@ def skipped_report(skipped: Sequence[Skipped]) -> str:
 
 
 def speed_report(speed: Speed) -> str:
-    """Seconds an image of the network and of the post-processing, which runs beside it."""
-    figures = speed.to_dict()
-    network = figures["network_seconds_per_image"]
-    post = figures["postprocess_seconds_per_image"]
+    """Returns the seconds an image of the network and of the post-processing, which runs beside it."""
+    measured = speed.to_dict()
+    network = measured["network_seconds_per_image"]
+    post = measured["postprocess_seconds_per_image"]
     parts = [
         f"network {_seconds(network)}",
         f"post-processing {_seconds(post)} (on other threads)",

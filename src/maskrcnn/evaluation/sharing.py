@@ -1,4 +1,4 @@
-"""An evaluation on several ranks: each takes its share of the images, rank 0 puts the results together."""
+"""An evaluation on several ranks: each takes its share of the images, rank 0 gathers the results."""
 
 from __future__ import annotations
 
@@ -11,24 +11,35 @@ from maskrcnn.distributed.process_group import ProcessGroup
 from maskrcnn.errors import EvaluationError
 from maskrcnn.inference.images import ImageSource, Skipped
 from maskrcnn.inference.pipeline import ImageResult, Speed
+from maskrcnn.inference.results import ImageId
 
 
 def share_of(sources: Sequence[ImageSource], group: ProcessGroup) -> Sequence[ImageSource]:
-    """The images of this rank: every ``world``-th, so that a data set sorted by size is shared out evenly."""
+    """Returns the images of this rank: every ``world``-th, so that a data set sorted by size is shared out evenly."""
     return sources[group.rank :: group.world_size]
 
 
-def together(
+def gather_results(
     sources: Sequence[ImageSource],
     results: Iterable[ImageResult],
     skipped: Sequence[Skipped],
     speed: Speed,
     group: ProcessGroup,
 ) -> tuple[list[ImageResult], list[Skipped], Speed] | None:
-    """All ranks' results in the order of ``sources``, on rank 0; None on the others.
+    """Gathers the results of all ranks. Numbers travel as text that gives them back exactly.
 
-    The numbers travel as text that gives them back exactly. Raises EvaluationError if an image came twice or not at
-    all.
+    Args:
+        sources: All images.
+        results: Those of this rank's share.
+        skipped: What could not be used of it, complete when ``results`` has ended.
+        speed: What the time went on, complete when ``results`` has ended.
+        group: The processes.
+
+    Returns:
+        Results and skipped images in the order of ``sources``, and the speed, on rank 0; None on the others.
+
+    Raises:
+        EvaluationError: An image came twice or not at all.
     """
     found = [(result.source.image_id, result.size, result.bbox, result.segm) for result in results]
     left_out = [(str(item.path), item.reason) for item in skipped]
@@ -37,7 +48,7 @@ def together(
     parts = group.gather(text.encode(), "the other ranks to evaluate their images")
     if parts is None:
         return None
-    of_image: dict[int, ImageResult] = {}
+    of_image: dict[ImageId, ImageResult] = {}
     place = {source.image_id: source for source in sources}
     all_skipped, speeds = [], []
     for part in map(json.loads, parts):

@@ -9,8 +9,7 @@ from typing import Any
 
 from maskrcnn.config import Config
 from maskrcnn.errors import ExportError
-from maskrcnn.files import sha256
-from maskrcnn.inference.results import write_json
+from maskrcnn.files import sha256, write_json
 
 FORMAT = "maskrcnn-export-2"
 OLDER_FORMAT = "maskrcnn-export-1"  # said paste_integer_boxes, true or false, where there is a paste rule now
@@ -37,7 +36,7 @@ class Metadata:
 
     models: tuple[ModelFile, ...]
     classes: tuple[str, ...]
-    category_ids: tuple[int, ...]
+    category_ids: tuple[int | str, ...]
     batch_size: int
     image_height: int
     image_width: int
@@ -58,12 +57,16 @@ class Metadata:
 
     @classmethod
     def read(cls, path: Path) -> Metadata:
-        """Read and check a metadata file. Raises ExportError."""
+        """Reads and checks a metadata file.
+
+        Raises:
+            ExportError: It is missing, or is none that this version understands.
+        """
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ExportError(f"{path} is missing: export.py writes it beside the model; keep them together") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ExportError(f"{path} cannot be read as metadata of a model: {error}; export it again") from error
         found = values.get("format") if isinstance(values, dict) else None
         if found not in (FORMAT, OLDER_FORMAT):
@@ -78,11 +81,15 @@ class Metadata:
             raise ExportError(f"{path} is incomplete ({error}): export the model again") from error
 
     def write(self, path: Path) -> None:
-        """Write the file, all or nothing. Raises EvaluationError where that fails."""
+        """Writes the file, all or nothing.
+
+        Raises:
+            MaskRCNNError: It cannot be written.
+        """
         write_json(path, {"format": FORMAT, **asdict(self)}, indent=1)
 
     def with_others(self, older: Metadata | None) -> Metadata:
-        """Add the model files of other formats that ``older`` lists, if all the rest of it is the same."""
+        """Adds the model files of other formats that ``older`` lists, if all the rest of it is the same."""
         if older is None or replace(older, models=(), opset=0) != replace(self, models=(), opset=0):
             return self
         own = {model.file for model in self.models}
@@ -90,25 +97,34 @@ class Metadata:
         return replace(self, models=self.models + kept, opset=max(self.opset, older.opset))
 
     def of_format(self, suffix: str) -> list[ModelFile]:
-        """The model files with a suffix such as ".onnx"."""
+        """Returns the model files with a suffix such as ".onnx"."""
         return [model for model in self.models if Path(model.file).suffix == suffix]
 
-    def settings(self) -> dict[str, Any]:
-        """Values of the configuration's keys that must be those of the export."""
+    def input_settings(self) -> dict[str, Any]:
+        """Returns the configuration's keys that the model's input has decided."""
         return {
             "img_height": self.image_height,
             "img_width": self.image_width,
-            "keep_ratio": self.keep_ratio,
             "test_batch_size": self.batch_size,
-            "mask_thr_binary": self.mask_threshold,
-            "paste": self.paste,
         }
+
+    def pixel_settings(self) -> dict[str, Any]:
+        """Returns the configuration's keys for what happens to pixels before and after the model."""
+        return {"keep_ratio": self.keep_ratio, "mask_thr_binary": self.mask_threshold, "paste": self.paste}
 
 
 def describe(
-    cfg: Config, classes: tuple[str, ...], category_ids: tuple[int, ...], weights: Path, opset: int
+    cfg: Config, classes: tuple[str, ...], category_ids: tuple[int | str, ...], weights: Path, opset: int
 ) -> Metadata:
-    """The metadata of an export, model files still to be named."""
+    """Returns the metadata of an export, model files still to be named.
+
+    Args:
+        cfg: Its settings.
+        classes: Names of the labels, that of label 1 first.
+        category_ids: Their ids in the data set the network was trained on.
+        weights: The checkpoint.
+        opset: Of an ONNX model, 0 for other formats.
+    """
     import mindspore
 
     from maskrcnn import __version__
@@ -138,5 +154,5 @@ def describe(
 
 
 def metadata_path(model: Path) -> Path:
-    """The metadata file of a model file."""
+    """Returns the metadata file of a model file."""
     return model.with_suffix(".json")

@@ -17,31 +17,35 @@ Runner = Callable[[np.ndarray, np.ndarray], "list[np.ndarray]"]
 
 
 class ExportedModel:
-    """The models of one export, one for each canvas; called like a ``Detector``.
-
-    ``both_canvases`` says whether there is one for upright images.
-    """
+    """The models of one export, one for each canvas; called like a ``Detector``."""
 
     def __init__(self, runners: dict[tuple[int, int], Runner]) -> None:
         self.runners = runners
 
     @property
     def both_canvases(self) -> bool:
+        """Whether upright images have a model of their own."""
         return len(self.runners) > 1
 
     def __call__(self, image: np.ndarray, image_shape: np.ndarray) -> Detections:
-        """Detections in a batch: image uint8 [N,H,W,3], image_shape float32 [N,2]."""
+        """Finds the objects of a batch: image uint8 [N,H,W,3], image_shape float32 [N,2]."""
         boxes, scores, labels, valid, masks = self.runners[image.shape[1:3]](image, image_shape)
         return Detections(boxes, scores, labels, valid.astype(bool), masks)
 
 
-def load_exported(path: Path, metadata: Metadata, device_target: str = "CPU", device_id: int = 0) -> ExportedModel:
-    """Load the model file ``path`` and, if there is one, the other canvas's.
+def load_exported(path: Path, metadata: Metadata) -> ExportedModel:
+    """Loads a model file and, if there is one, that of the other canvas.
 
-    ONNX runs on the CPU, MINDIR on the device. Raises ExportError: another kind of file, a missing runtime, or a file
-    that is not the one its metadata describes.
+    ONNX runs on the CPU, MINDIR on the device that MindSpore was set to.
+
+    Args:
+        path: The model file.
+        metadata: What the file beside it says.
+
+    Raises:
+        ExportError: Another kind of file, a missing runtime, or a file that is not the one its metadata describes.
     """
-    loaders = {".onnx": _onnx_runner, ".mindir": lambda file: _mindir_runner(file, device_target, device_id)}
+    loaders = {".onnx": _onnx_runner, ".mindir": _mindir_runner}
     if path.suffix not in loaders:
         raise ExportError(f"{path}: models of the kinds {' and '.join(loaders)} can be run here, not '{path.suffix}'")
     models = metadata.of_format(path.suffix)
@@ -51,7 +55,7 @@ def load_exported(path: Path, metadata: Metadata, device_target: str = "CPU", de
 
 
 def _checked(path: Path, model: ModelFile) -> Path:
-    """The file of ``model``, beside ``path``."""
+    """Returns the file of ``model``, beside ``path``."""
     file = path.parent / model.file
     if not file.is_file():
         raise ExportError(f"{file} is missing: export.py wrote it with {path.name}; keep them together")
@@ -72,12 +76,9 @@ def _onnx_runner(path: Path) -> Runner:
     return lambda image, image_shape: session.run(None, {"image": image, "image_shape": image_shape})
 
 
-def _mindir_runner(path: Path, device_target: str, device_id: int) -> Runner:
+def _mindir_runner(path: Path) -> Runner:
     import mindspore as ms
 
-    from maskrcnn.device import set_device
-
-    set_device(device_target, device_id)
     try:
         network = ms.nn.GraphCell(ms.load(str(path)))
     except (RuntimeError, ValueError) as error:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,16 +12,20 @@ import numpy as np
 
 from maskrcnn.data.batches.transforms import canvas_for, decode_shown, fit_size, resize_image
 from maskrcnn.errors import DataError
+from maskrcnn.inference.results import ImageId
+from maskrcnn.inference.settings import InferenceSettings
+from maskrcnn.threads import map_in_order
 
 
 class ImageSource(NamedTuple):
-    """An image file. ``size`` is the (height, width) that the annotations claim, None without a claim.
+    """An image file.
 
-    ``apply_exif`` rotates and mirrors it as its EXIF orientation says, unless ``size`` tells that annotations were made
-    on the pixels as stored.
+    image_id: its id in the annotation file, or its position. size: the (height, width) that the annotations claim, None
+    without a claim. apply_exif: rotate and mirror it as its EXIF orientation says, unless ``size`` tells that
+    annotations were made on the pixels as stored.
     """
 
-    image_id: int
+    image_id: ImageId
     path: Path
     size: tuple[int, int] | None = None
     apply_exif: bool = True
@@ -63,109 +65,85 @@ class Skipped:
     reason: str
 
 
-def read_file(path: Path) -> bytes:
-    """The bytes of a file. Raises DataError."""
+def decode_file(source: ImageSource) -> np.ndarray:
+    """Reads and decodes an image file.
+
+    Returns:
+        uint8 RGB [height, width, 3].
+
+    Raises:
+        DataError: It cannot be read or decoded, or has another size than claimed.
+    """
+    path = source.path
     try:
-        return path.read_bytes()
+        rgb = decode_shown(path.read_bytes(), source.size or (None, None), source.apply_exif)
     except FileNotFoundError:
         raise DataError(f"{path}: the image file is missing") from None
     except OSError as error:
         raise DataError(f"{path}: the image file cannot be read ({error.strerror or error})") from error
-
-
-def read_image(source: ImageSource) -> np.ndarray:
-    """Decode an image file to uint8 RGB [h, w, 3]. Raises DataError, also for a wrong size."""
-    data = read_file(source.path)
-    try:
-        rgb = decode_shown(data, source.size or (None, None), source.apply_exif)
     except DataError as error:
-        raise DataError(f"{source.path}: {error}") from error
+        raise DataError(f"{path}: {error}") from error
     if source.size is not None and rgb.shape[:2] != tuple(source.size):
         raise DataError(
-            f"{source.path}: the image is {rgb.shape[1]}x{rgb.shape[0]} pixels, "
+            f"{path}: the image is {rgb.shape[1]}x{rgb.shape[0]} pixels, "
             f"but the annotations say {source.size[1]}x{source.size[0]}"
         )
     return rgb
 
 
-def load_image(
-    source: ImageSource, img_height: int, img_width: int, keep_ratio: bool = True, both_canvases: bool = True
-) -> LoadedImage:
-    """Decode an image and fit it into its canvas, lying or upright; without ``both_canvases``, into the one given."""
-    rgb = read_image(source)
+def load_image(source: ImageSource, settings: InferenceSettings) -> LoadedImage:
+    """Decodes an image and fits it into its canvas.
+
+    Raises:
+        DataError: See ``decode_file``.
+    """
+    rgb = decode_file(source)
     height, width = rgb.shape[:2]
-    canvas = canvas_for(height, width, img_height, img_width) if both_canvases else (img_height, img_width)
-    pixels = resize_image(rgb, *fit_size(height, width, *canvas, keep_ratio))
+    landscape = settings.img_height, settings.img_width
+    canvas = canvas_for(height, width, *landscape) if settings.both_canvases else landscape
+    pixels = resize_image(rgb, *fit_size(height, width, *canvas, settings.keep_ratio))
     return LoadedImage(source, (height, width), canvas, pixels)
 
 
 def load_batches(
-    sources: Iterable[ImageSource],
-    *,
-    img_height: int,
-    img_width: int,
-    keep_ratio: bool = True,
-    both_canvases: bool = True,
-    batch_size: int = 1,
-    workers: int = 2,
-    strict: bool = False,
-    skipped: list[Skipped] | None = None,
+    sources: Iterable[ImageSource], settings: InferenceSettings, skipped: list[Skipped]
 ) -> Iterator[ImageBatch]:
-    """Yield every image of ``sources`` once, in batches of ``batch_size`` that each hold one canvas.
+    """Yields every image once, in batches that each hold images of one canvas.
 
-    Without ``both_canvases`` upright images too are fitted into ``img_height`` x ``img_width``.
+    Threads work ahead by a fixed number of images, so memory does not grow with the data set. The batches depend only
+    on the order of the images.
 
-    ``workers`` threads work ahead by a fixed number of images, so memory does not grow with the data set. The
-    batches depend only on the order of ``sources``. An image that cannot be used is appended to ``skipped``;
-    with ``strict`` it raises DataError.
+    Args:
+        sources: The images.
+        settings: The canvas, the size of batches, the number of threads.
+        skipped: Images that cannot be used are appended to it.
+
+    Raises:
+        DataError: An image cannot be used, and the settings are strict.
     """
     waiting: dict[tuple[int, int], list[LoadedImage]] = {}
-    load = partial(
-        load_image, img_height=img_height, img_width=img_width, keep_ratio=keep_ratio, both_canvases=both_canvases
-    )
-    for image in _load_ahead(sources, load, workers, batch_size, strict, skipped):
+    load = partial(_load_or_skip, settings=settings)
+    ahead = 2 * settings.workers + settings.batch_size
+    for image in map_in_order(load, sources, workers=settings.workers, ahead=ahead, name="images"):
+        if isinstance(image, Skipped):
+            skipped.append(image)
+            continue
         group = waiting.setdefault(image.canvas, [])
         group.append(image)
-        if len(group) == batch_size:
+        if len(group) == settings.batch_size:
             del waiting[image.canvas]
-            yield _batch(group, batch_size)
+            yield _batch(group, settings.batch_size)
     for group in waiting.values():
-        yield _batch(group, batch_size)
+        yield _batch(group, settings.batch_size)
 
 
-def _load_ahead(
-    sources: Iterable[ImageSource],
-    load: Callable[[ImageSource], LoadedImage],
-    workers: int,
-    batch_size: int,
-    strict: bool,
-    skipped: list[Skipped] | None,
-) -> Iterator[LoadedImage]:
-    """Images in the order of ``sources``, at most ``2 * workers + batch_size`` of them ahead."""
-    pending: deque[tuple[ImageSource, Future[LoadedImage]]] = deque()
-    remaining = iter(sources)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="images")
+def _load_or_skip(source: ImageSource, settings: InferenceSettings) -> LoadedImage | Skipped:
     try:
-        while True:
-            while len(pending) < 2 * workers + batch_size:
-                source = next(remaining, None)
-                if source is None:
-                    break
-                pending.append((source, pool.submit(load, source)))
-            if not pending:
-                return
-            source, future = pending.popleft()
-            try:
-                image = future.result()
-            except DataError as error:
-                if strict:
-                    raise
-                if skipped is not None:
-                    skipped.append(Skipped(source.path, str(error).removeprefix(f"{source.path}: ")))
-                continue
-            yield image
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        return load_image(source, settings)
+    except DataError as error:
+        if settings.strict:
+            raise
+        return Skipped(source.path, str(error).removeprefix(f"{source.path}: "))
 
 
 def _batch(images: list[LoadedImage], batch_size: int) -> ImageBatch:

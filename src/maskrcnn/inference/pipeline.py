@@ -1,25 +1,25 @@
-"""Batches through the network, and their masks pasted and encoded by threads while the next batch runs."""
+"""Image files through a detector: masks are pasted and encoded by threads while the next batch runs."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from maskrcnn.inference.images import ImageBatch, ImageSource, LoadedImage, Skipped, load_batches
 from maskrcnn.inference.paste import encode_masks
-from maskrcnn.inference.results import Detections, coco_records, objects_of_image
-
-if TYPE_CHECKING:
-    from maskrcnn.config import Config
+from maskrcnn.inference.results import CategoryId, Detections, coco_records, objects_of_image
+from maskrcnn.inference.settings import InferenceSettings
+from maskrcnn.threads import map_in_order
 
 DetectorFunction = Callable[[np.ndarray, np.ndarray], Detections]
+"""``detector(image uint8 [N, H, W, 3], image_shape float32 [N, 2])``: detections in pixels of the canvas."""
 
 
 class ImageResult(NamedTuple):
@@ -51,7 +51,7 @@ class Speed:
     _canvases: set[tuple[int, ...]] = field(default_factory=set, repr=False)
 
     def add_network(self, canvas: tuple[int, ...], images: int, seconds: float) -> None:
-        """Count one batch of ``images`` images on ``canvas``."""
+        """Counts one batch of ``images`` images on ``canvas``."""
         if canvas in self._canvases:
             self.network_seconds += seconds
             self.network_images += images
@@ -62,7 +62,7 @@ class Speed:
 
     @classmethod
     def of_ranks(cls, speeds: Sequence[Speed]) -> Speed:
-        """What ranks that worked at the same time took together; the wall time is that of the slowest."""
+        """Returns the sum for ranks that worked at the same time; the wall time is that of the slowest."""
         total = cls()
         for name in ("network_seconds", "network_images", "postprocess_seconds", "postprocess_images"):
             setattr(total, name, sum(getattr(speed, name) for speed in speeds))
@@ -71,7 +71,7 @@ class Speed:
         return total
 
     def to_dict(self) -> dict[str, float | int | None]:
-        """Figures for metrics.json; None where nothing was measured."""
+        """Returns the content of metrics.json; None where nothing was measured."""
 
         def ratio(total: float, count: int) -> float | None:
             return round(total / count, 6) if count else None
@@ -86,122 +86,99 @@ class Speed:
         }
 
 
-@dataclass(frozen=True)
-class InferenceSettings:
-    """How image files become detections: the canvas, the batches, the pasting of masks."""
+class InferenceRun:
+    """A detector's way through image files.
 
-    img_height: int
-    img_width: int
-    keep_ratio: bool = True
-    both_canvases: bool = True  # otherwise upright images, too, are fitted into the landscape canvas
-    batch_size: int = 1
-    workers: int = 2
-    mask_threshold: float = 0.5
-    paste: str = "exact"  # one of PASTE_RULES
-    strict: bool = False  # an image that cannot be read raises DataError, instead of being left out and reported
+    Iterating over it runs the network and gives the result of every image that can be read, in the order of the
+    batches. Afterwards ``skipped`` has the others and ``speed`` where the time went.
+    """
 
-    @classmethod
-    def from_config(cls, cfg: Config, both_canvases: bool = True) -> InferenceSettings:
-        """The settings of a run."""
-        return cls(
-            img_height=cfg.img_height,
-            img_width=cfg.img_width,
-            keep_ratio=cfg.keep_ratio,
-            both_canvases=both_canvases,
-            batch_size=cfg.test_batch_size,
-            workers=cfg.num_parallel_workers,
-            mask_threshold=cfg.mask_thr_binary,
-            paste=cfg.paste,
-            strict=cfg.strict,
-        )
+    def __init__(
+        self,
+        detector: DetectorFunction,
+        sources: Sequence[ImageSource],
+        category_ids: Sequence[CategoryId],
+        settings: InferenceSettings,
+    ) -> None:
+        """Prepares a run.
 
+        Args:
+            detector: The network.
+            sources: The image files.
+            category_ids: The data set's own id of each label, that of label 1 first.
+            settings: How files become detections.
+        """
+        self._detector = detector
+        self._sources = sources
+        self._category_ids = category_ids
+        self._settings = settings
+        self.skipped: list[Skipped] = []
+        self.speed = Speed()
 
-def detect_files(
-    detector: DetectorFunction,
-    sources: Iterable[ImageSource],
-    category_ids: Sequence[int],
-    settings: InferenceSettings,
-    skipped: list[Skipped],
-    speed: Speed,
-) -> Iterator[ImageResult]:
-    """Yield the result of every image file that can be read; the others go to ``skipped``. See ``detect_images``."""
-    batches = load_batches(
-        sources,
-        img_height=settings.img_height,
-        img_width=settings.img_width,
-        keep_ratio=settings.keep_ratio,
-        both_canvases=settings.both_canvases,
-        batch_size=settings.batch_size,
-        workers=settings.workers,
-        strict=settings.strict,
-        skipped=skipped,
-    )
-    return detect_images(
-        detector,
-        batches,
-        category_ids,
-        mask_threshold=settings.mask_threshold,
-        paste=settings.paste,
-        workers=settings.workers,
-        speed=speed,
-    )
+    def __iter__(self) -> Iterator[ImageResult]:
+        batches = load_batches(self._sources, self._settings, self.skipped)
+        return detect_batches(self._detector, batches, self._category_ids, self._settings, self.speed)
+
+    def with_progress(self, title: str, *, hidden: bool = False) -> Iterable[ImageResult]:
+        """Returns the run with a progress bar."""
+        return tqdm(self, total=len(self._sources), desc=title, unit="image", disable=hidden)
 
 
-def detect_images(
+def detect_batches(
     detector: DetectorFunction,
     batches: Iterable[ImageBatch],
-    category_ids: Sequence[int],
-    *,
-    mask_threshold: float = 0.5,
-    paste: str = "exact",
-    workers: int = 2,
-    speed: Speed | None = None,
+    category_ids: Sequence[CategoryId],
+    settings: InferenceSettings,
+    speed: Speed,
 ) -> Iterator[ImageResult]:
-    """Yield the result of every image of ``batches``, in their order.
+    """Yields the result of every image of ``batches``, in their order.
 
-    ``detector(image, image_shape)`` returns Detections in network pixels. At most ``4 * workers`` images
-    wait to be pasted, so a fast network cannot fill the memory. ``speed`` is added to.
+    At most ``4 * settings.workers`` images wait to be pasted, so a fast network cannot fill the memory.
+
+    Args:
+        detector: The network.
+        batches: What it takes.
+        category_ids: The data set's own id of each label, that of label 1 first.
+        settings: How masks are pasted, and by how many threads.
+        speed: What the time was spent on is added to it.
     """
-    speed = Speed() if speed is None else speed
-    pending: deque[Future[tuple[ImageResult, float]]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="paste")
-    encode = partial(encode_masks, threshold=mask_threshold, rule=paste)
     start = time.perf_counter()
+    task = partial(_postprocess, category_ids=category_ids, settings=settings)
+    ahead = 4 * settings.workers
+    with closing(_detected(detector, batches, speed)) as detected:
+        results = map_in_order(task, detected, workers=settings.workers, ahead=ahead, name="paste", eager=True)
+        with closing(results):
+            for result, seconds in results:
+                speed.postprocess_seconds += seconds
+                speed.postprocess_images += 1
+                speed.wall_seconds = time.perf_counter() - start
+                yield result
 
-    def finished() -> ImageResult:
-        result, seconds = pending.popleft().result()
-        speed.postprocess_seconds += seconds
-        speed.postprocess_images += 1
-        speed.wall_seconds = time.perf_counter() - start
-        return result
 
-    try:
-        for batch in batches:
-            before = time.perf_counter()
-            detections = detector(batch.image, batch.image_shape)
-            seconds = time.perf_counter() - before
-            speed.add_network(batch.image.shape[1:3], len(batch.images), seconds)
-            for row, image in enumerate(batch.images):
-                pending.append(pool.submit(_postprocess, detections, row, image, category_ids, encode))
-            while len(pending) > 4 * workers or (pending and pending[0].done()):
-                yield finished()
-        while pending:
-            yield finished()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+class _Detected(NamedTuple):
+    """An image of a batch, and what the network found in the batch."""
+
+    image: LoadedImage
+    row: int
+    detections: Detections
+
+
+def _detected(detector: DetectorFunction, batches: Iterable[ImageBatch], speed: Speed) -> Iterator[_Detected]:
+    for batch in batches:
+        before = time.perf_counter()
+        detections = detector(batch.image, batch.image_shape)
+        speed.add_network(batch.image.shape[1:3], len(batch.images), time.perf_counter() - before)
+        for row, image in enumerate(batch.images):
+            yield _Detected(image, row, detections)
 
 
 def _postprocess(
-    detections: Detections,
-    row: int,
-    image: LoadedImage,
-    category_ids: Sequence[int],
-    encode: Callable[..., list[dict[str, Any]]],
+    detected: _Detected, category_ids: Sequence[CategoryId], settings: InferenceSettings
 ) -> tuple[ImageResult, float]:
-    """The result of one image, and the processor seconds it took; ``encode(masks, boxes, height, width)`` is RLEs."""
+    """The result of one image, and the processor seconds it took."""
     start = time.thread_time()
-    height, width = image.original_size
-    objects = objects_of_image(detections, row, image.network_size, image.original_size)
-    rles = encode(objects.masks, objects.boxes, height, width)
-    bbox, segm = coco_records(image.source.image_id, objects, rles, category_ids)
-    return ImageResult(image.source, image.original_size, bbox, segm), time.thread_time() - start
+    source, size = detected.image.source, detected.image.original_size
+    objects = objects_of_image(detected.detections, detected.row, detected.image.network_size, size)
+    rles = encode_masks(objects.masks, objects.boxes, *size, settings.mask_threshold, settings.paste)
+    bbox, segm = coco_records(source.image_id, objects, rles, category_ids)
+    return ImageResult(source, size, bbox, segm), time.thread_time() - start

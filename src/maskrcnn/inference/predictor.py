@@ -1,20 +1,24 @@
-"""Find the objects in images that nobody has annotated: pictures and JSON."""
+"""Finding the objects in images that nobody has annotated: predictions.json and pictures."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tqdm import tqdm
 
 from maskrcnn.data.sources.classes import ClassList
-from maskrcnn.errors import DataError
-from maskrcnn.inference.images import ImageSource, Skipped, read_image
-from maskrcnn.inference.pipeline import DetectorFunction, ImageResult, InferenceSettings, Speed, detect_files
-from maskrcnn.inference.results import write_json
-from maskrcnn.inference.visualize import draw_objects, objects_from_records, save_picture
+from maskrcnn.errors import DataError, EvaluationError
+from maskrcnn.files import write_json
+from maskrcnn.inference.images import ImageSource, Skipped, decode_file
+from maskrcnn.inference.open import OpenedModel
+from maskrcnn.inference.pipeline import ImageResult, InferenceRun, Speed
+from maskrcnn.inference.visualize import draw_objects, is_own_picture, objects_from_records, save_picture
+from maskrcnn.threads import map_in_order
 
 if TYPE_CHECKING:
     from maskrcnn.config import Config
@@ -22,103 +26,162 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
+class FoundImages(NamedTuple):
+    """Image files to look at.
+
+    files: the files. names: for each of them the relative path under which its picture is saved, suffix apart.
+    own_pictures: how many pictures of earlier runs lie in the folders and were left out.
+    """
+
+    files: list[Path]
+    names: list[Path]
+    own_pictures: int
+
+
+@dataclass(frozen=True)
+class PredictionOptions:
+    """What a prediction leaves behind.
+
+    Attributes:
+        output_dir: Folder of predictions.json and the pictures.
+        picture_score: Lowest score of a detection in pictures.
+        apply_exif: Whether to rotate a photograph as its EXIF orientation says, as viewers do: its height, width, boxes
+            and masks are then those of the rotated one.
+        progress: Whether to show progress bars.
+    """
+
+    output_dir: str | os.PathLike[str]
+    picture_score: float = 0.5
+    apply_exif: bool = True
+    progress: bool = True
+
+    @classmethod
+    def from_config(cls, cfg: Config) -> PredictionOptions:
+        """Returns the options of a run."""
+        return cls(cfg.predict_output, cfg.picture_score_thr, cfg.predict_exif)
+
+
 class Prediction(NamedTuple):
-    """The entries of predictions.json, one an image, the images left out, and the time taken."""
+    """What was found.
+
+    images: the entries of predictions.json, one an image. skipped: the images that could not be used. not_drawn: the
+    images whose picture could not be drawn or saved. speed: what the time went on.
+    """
 
     images: list[dict[str, Any]]
     skipped: list[Skipped]
+    not_drawn: list[Skipped]
     speed: Speed
 
 
-def find_images(paths: Sequence[str | os.PathLike[str]]) -> list[tuple[Path, Path]]:
-    """Expand files and folders (with their subfolders) to image files, each once, folders in sorted order.
+def find_images(paths: Sequence[str | os.PathLike[str]]) -> FoundImages:
+    """Expands files and folders, with their subfolders, to image files, each once, folders in sorted order.
 
-    Returns pairs of the file and the relative name under which its picture is saved; names that collide get a
-    number. Raises DataError for a path that is missing or a folder without images.
+    Pictures that were drawn here are left out, unless they are named themselves.
+
+    Raises:
+        DataError: A path does not exist, or a folder holds no image.
     """
-    found: list[tuple[Path, Path]] = []
+    files, names, seen, own = [], [], set(), 0
+
+    def add(file: Path, name: Path) -> None:
+        if file.resolve() not in seen:
+            seen.add(file.resolve())
+            files.append(file)
+            names.append(name.with_suffix(""))
+
     for path in map(Path, paths):
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-            if not inside:
-                raise DataError(f"the folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
-            found += [(file, file.relative_to(path)) for file in inside]
+            images = [file for file in inside if not is_own_picture(file)]
+            own += len(inside) - len(images)
+            if not images:
+                drawn = f" but {len(inside)} pictures of earlier runs" if inside else ""
+                raise DataError(f"the folder {path} holds no image{drawn} ({', '.join(IMAGE_SUFFIXES)})")
+            for file in images:
+                add(file, file.relative_to(path))
         elif path.exists():
-            found.append((path, Path(path.name)))
+            add(path, Path(path.name))
         else:
             raise DataError(f"there is no file or folder {path}")
-    named, seen, taken = [], set(), set()
-    for file, relative in found:
-        if file.resolve() in seen:
-            continue
-        seen.add(file.resolve())
-        picture, number = relative.with_suffix(".jpg"), 1
-        while picture in taken:
-            number += 1
-            picture = relative.with_name(f"{relative.stem}_{number}.jpg")
-        taken.add(picture)
-        named.append((file, picture))
-    return named
+    return FoundImages(files, names, own)
 
 
-def predict(
-    detector: DetectorFunction,
-    paths: Sequence[str | os.PathLike[str]],
-    class_names: Sequence[str],
-    output_dir: str | os.PathLike[str],
-    settings: InferenceSettings,
-    *,
-    category_ids: Sequence[int] | None = None,
-    picture_score: float = 0.5,
-    apply_exif: bool = True,
-    progress: bool = True,
-) -> Prediction:
-    """Run ``detector`` on image files and folders; write pictures and predictions.json into ``output_dir``.
+def predict(model: OpenedModel, images: FoundImages, options: PredictionOptions) -> Prediction:
+    """Runs a model on image files; writes predictions.json, then the pictures.
 
-    predictions.json holds every detection as ``{class, category_id, score, bbox [x, y, w, h],
-    segmentation}``; pictures show those of at least ``picture_score``. Category ids are the labels 1..K if none
-    are given. ``apply_exif`` turns a photograph as its EXIF orientation says, as viewers do: its height, width,
-    boxes and masks are then those of the turned one. An image that cannot be read is reported; with
-    ``settings.strict`` it raises DataError.
+    predictions.json holds every detection as ``{class, category_id, score, bbox [x, y, w, h], segmentation}``; pictures
+    show those of at least ``picture_score``. Category ids are the labels 1..K if the model has none. An image that
+    cannot be read is left out and reported; a picture that cannot be drawn or saved is reported, too.
+
+    Args:
+        model: The model.
+        images: The files.
+        options: What is left behind.
+
+    Raises:
+        DataError: No image could be read; or one could not, and the model's settings are strict.
     """
-    files = find_images(paths)
-    ids = tuple(category_ids) if category_ids else tuple(range(1, len(class_names) + 1))
-    classes = ClassList(tuple(class_names), ids)
-    skipped: list[Skipped] = []
-    speed = Speed()
-    sources = [ImageSource(position, file, apply_exif=apply_exif) for position, (file, _) in enumerate(files)]
-    results = detect_files(detector, sources, classes.category_ids, settings, skipped, speed)
-    entries: dict[int, dict[str, Any]] = {}
-    for result in tqdm(results, total=len(files), desc="predict", unit="image", disable=not progress):
-        position = result.source.image_id
-        picture = files[position][1]
-        drawn = objects_from_records(result.bbox, result.segm, classes.category_ids, classes.names, picture_score)
-        save_picture(Path(output_dir) / picture, draw_objects(read_image(result.source), drawn))
-        entries[position] = _entry(result, picture, classes)
-    images = [entries[position] for position in sorted(entries)]
-    write_json(Path(output_dir) / "predictions.json", {"images": images})
-    return Prediction(images, skipped, speed)
+    classes = ClassList(model.class_names, model.category_ids or tuple(range(1, len(model.class_names) + 1)))
+    folder = Path(options.output_dir)
+    sources = [ImageSource(n, file, apply_exif=options.apply_exif) for n, file in enumerate(images.files)]
+    run = InferenceRun(model.detector, sources, classes.category_ids, model.settings)
+    results = list(run.with_progress("predict", hidden=not options.progress))
+    results.sort(key=lambda result: result.source.image_id)
+    if not results:
+        first = run.skipped[0]
+        raise DataError(f"none of the {len(sources)} images could be read; the first: {first.path}: {first.reason}")
+    pictures = _picture_paths(images, folder)
+    entries = [_entry(result, pictures[result.source.image_id], classes) for result in results]
+    _write(folder, entries)  # before anything is drawn, which may fail or be interrupted
+
+    draw = partial(_draw, pictures=pictures, classes=classes, folder=folder, score=options.picture_score)
+    workers = model.settings.workers
+    drawn = map_in_order(draw, results, workers=workers, ahead=workers, name="draw")
+    not_drawn = []
+    for entry, failure in zip(entries, tqdm(drawn, "draw", len(results), unit="image", disable=not options.progress)):
+        if failure is not None:
+            not_drawn.append(failure)
+            entry["picture"] = None
+    if not_drawn:
+        _write(folder, entries)
+    return Prediction(entries, run.skipped, not_drawn, run.speed)
 
 
-def predict_from_config(
-    cfg: Config,
-    detector: DetectorFunction,
-    paths: Sequence[str | os.PathLike[str]],
-    class_names: Sequence[str],
-    category_ids: Sequence[int] | None = None,
-    both_canvases: bool = True,
-) -> Prediction:
-    """``predict`` with the settings of a run."""
-    return predict(
-        detector,
-        paths,
-        class_names,
-        cfg.predict_output,
-        InferenceSettings.from_config(cfg, both_canvases),
-        category_ids=category_ids,
-        picture_score=cfg.picture_score_thr,
-        apply_exif=cfg.predict_exif,
-    )
+def _write(folder: Path, entries: list[dict[str, Any]]) -> None:
+    write_json(folder / "predictions.json", {"images": entries})
+
+
+def _draw(result: ImageResult, pictures: list[Path], classes: ClassList, folder: Path, score: float) -> Skipped | None:
+    """Draws and saves the picture of an image. Returns what went wrong."""
+    try:
+        objects = objects_from_records(result.bbox, result.segm, classes.category_ids, classes.names, score)
+        save_picture(folder / pictures[result.source.image_id], draw_objects(decode_file(result.source), objects))
+    except (DataError, EvaluationError, MemoryError) as error:
+        return Skipped(result.source.path, str(error) or "not enough memory for its picture")
+    return None
+
+
+def _picture_paths(images: FoundImages, folder: Path) -> list[Path]:
+    """Where in ``folder`` the pictures go: apart from one another and from every file that was not drawn here."""
+    inputs = {file.resolve() for file in images.files}
+    taken: set[str] = set()
+
+    def is_free(picture: Path) -> bool:
+        path = folder / picture
+        if str(picture).casefold() in taken or path.resolve() in inputs:
+            return False
+        return not os.path.lexists(path) or is_own_picture(path)
+
+    paths = []
+    for name in images.names:
+        picture, number = name.with_name(f"{name.name}.jpg"), 1
+        while not is_free(picture):
+            number += 1
+            picture = name.with_name(f"{name.name}_{number}.jpg")
+        taken.add(str(picture).casefold())
+        paths.append(picture)
+    return paths
 
 
 def _entry(result: ImageResult, picture: Path, classes: ClassList) -> dict[str, Any]:

@@ -5,16 +5,15 @@ The float32 arithmetic is elementwise and in a documented order, because the C++
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 
 from maskrcnn.errors import EvaluationError
-from maskrcnn.files import whole_file
+
+CategoryId = Union[int, str]
+ImageId = Union[int, str]
 
 
 class Detections(NamedTuple):
@@ -47,14 +46,20 @@ class ImageObjects(NamedTuple):
 def objects_of_image(
     detections: Detections, index: int, network_size: tuple[int, int], original_size: tuple[int, int]
 ) -> ImageObjects:
-    """Take the valid objects of image ``index`` of a batch and scale their boxes to the original image.
+    """Takes the valid objects of an image of a batch and scales their boxes to the original image.
 
-    ``network_size`` is the (height, width) of the resized image without padding, ``original_size`` that of
-    the file. In float32: ``x * (original_width / network_width)``, then clipped to ``[0, original_width]``;
-    y likewise. The factor is taken from both sizes because rounding the resized sides makes it differ from
-    the common scale. Objects are ordered by descending score; equal scores keep the network's order.
+    In float32: ``x * (original_width / network_width)``, then clipped to ``[0, original_width]``; y likewise. The
+    factor is taken from both sizes because rounding the resized sides makes it differ from the common scale. Objects
+    are ordered by descending score; equal scores keep the network's order.
 
-    Raises EvaluationError where a valid object has a box, score or mask that is not finite.
+    Args:
+        detections: What the network gave for the batch.
+        index: The image's row.
+        network_size: (height, width) of the resized image without its padding.
+        original_size: (height, width) of the image file.
+
+    Raises:
+        EvaluationError: A valid object has a box, score or mask that is not finite.
     """
     valid = np.asarray(detections.valid[index], bool)
     scores = np.asarray(detections.scores[index], np.float32)[valid]
@@ -76,7 +81,7 @@ def objects_of_image(
 
 
 def shortest(value: np.floating) -> float:
-    """The number with the fewest decimal digits that is still the same float32.
+    """Returns the number with the fewest decimal digits that is still the same float32.
 
     ``float(np.float32(0.1))`` prints as 0.10000000149011612; this prints as 0.1. Nothing is lost, distinct
     values stay distinct and in order, and the text is half as long. C++'s ``std::to_chars(float)`` finds the
@@ -86,14 +91,21 @@ def shortest(value: np.floating) -> float:
 
 
 def coco_records(
-    image_id: int, objects: ImageObjects, rles: Sequence[dict[str, Any]], category_ids: Sequence[int]
+    image_id: ImageId, objects: ImageObjects, rles: Sequence[dict[str, Any]], category_ids: Sequence[CategoryId]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the box records and the mask records of one image in COCO's result format.
+    """Returns the box records and the mask records of one image in COCO's result format.
 
-    ``rles`` are compressed COCO RLEs at the original size, one an object; ``category_ids[label - 1]`` is the
-    data set's own id of a label. A box is ``[x, y, x2 - x1, y2 - y1]`` in float32. Mask records carry no
-    box: pycocotools would then take the box's area, not the mask's, to sort objects into small, medium and
-    large.
+    A box is ``[x, y, x2 - x1, y2 - y1]`` in float32. Mask records carry no box: pycocotools would then take the box's
+    area, not the mask's, to sort objects into small, medium and large.
+
+    Args:
+        image_id: The image's id in the data set.
+        objects: The image's objects.
+        rles: Their masks, compressed COCO RLEs at the original size.
+        category_ids: The data set's own id of each label, that of label 1 first.
+
+    Raises:
+        EvaluationError: A label is beyond the category ids.
     """
     bbox, segm = [], []
     for box, score, label, rle in zip(objects.boxes, objects.scores, objects.labels, rles):
@@ -103,7 +115,7 @@ def coco_records(
                 "the checkpoint belongs to another class list"
             )
         x1, y1, x2, y2 = box
-        common = {"image_id": int(image_id), "category_id": int(category_ids[label - 1])}
+        common = {"image_id": image_id, "category_id": category_ids[label - 1]}
         corners = [shortest(v) for v in (x1, y1, x2 - x1, y2 - y1)]
         bbox.append({**common, "bbox": corners, "score": shortest(score)})
         counts = rle["counts"]
@@ -111,18 +123,3 @@ def coco_records(
         segmentation = {"size": [int(side) for side in rle["size"]], "counts": text}
         segm.append({**common, "segmentation": segmentation, "score": shortest(score)})
     return bbox, segm
-
-
-def write_json(path: str | os.PathLike[str], value: Any, indent: int | None = None) -> None:
-    """Write ``value`` as JSON so that ``path`` holds either its old content or all of the new one.
-
-    Raises EvaluationError where the file cannot be written.
-    """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path, "w") as file:
-            json.dump(value, file, ensure_ascii=False, allow_nan=False, indent=indent)
-            file.write("\n")
-    except OSError as error:
-        raise EvaluationError(f"cannot write {path}: {error.strerror or error}") from error

@@ -12,13 +12,19 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from maskrcnn.errors import EvaluationError
+from maskrcnn.files import whole_file
+from maskrcnn.inference.results import CategoryId
+from maskrcnn.inference.text import draw_text, text_size
 
 MASK_ALPHA = 0.45
 LEAST_LONG_SIDE = 960  # smaller images are enlarged up to MOST_ENLARGED times, so that labels do not hide them
 MOST_ENLARGED = 4.0
-FONT = cv2.FONT_HERSHEY_SIMPLEX
+MOST_LONG_SIDE = 32000  # larger ones are shrunk: two of them side by side must fit into a JPEG
 GOLDEN_RATIO = 0.618033988749895
 WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (40, 40, 40)
+# A comment in every picture, by which a later run knows that it is none of the user's photographs.
+SIGNATURE = b"drawn by maskrcnn"
+_START_OF_IMAGE, _COMMENT = b"\xff\xd8", b"\xff\xfe"
 
 
 class DrawnObject(NamedTuple):
@@ -31,7 +37,7 @@ class DrawnObject(NamedTuple):
 
 
 def class_colour(label: int) -> tuple[int, int, int]:
-    """The RGB colour of a label: steps of the golden ratio around the hue circle keep neighbours apart."""
+    """Returns the RGB colour of a label: steps of the golden ratio around the hue circle keep neighbours apart."""
     hue = (label * GOLDEN_RATIO) % 1.0
     saturation = (0.95, 0.7, 0.85)[label % 3]
     value = (1.0, 0.9, 0.75)[(label // 3) % 3]
@@ -41,50 +47,52 @@ def class_colour(label: int) -> tuple[int, int, int]:
 def objects_from_records(
     bbox: Sequence[dict[str, Any]],
     segm: Sequence[dict[str, Any]],
-    category_ids: Sequence[int],
+    category_ids: Sequence[CategoryId],
     names: Sequence[str],
     score_threshold: float = 0.5,
 ) -> list[DrawnObject]:
-    """Objects of one image's result records (box and mask records in the same order) with enough score."""
+    """Returns the objects of an image's result records, box and mask records in the same order, with enough score."""
     labels = {category: label for label, category in enumerate(category_ids, 1)}
     drawn = []
     for box_record, mask_record in zip(bbox, segm):
         if box_record["score"] >= score_threshold:
             label = labels[box_record["category_id"]]
-            text = f"{printable(names[label - 1], label)} {box_record['score']:.2f}"
+            text = f"{names[label - 1]} {box_record['score']:.2f}"
             drawn.append(DrawnObject(_corners(box_record["bbox"]), mask_record["segmentation"], label, text))
     return drawn
 
 
 def objects_from_annotations(
-    annotations: Iterable[dict[str, Any]], category_ids: Sequence[int], names: Sequence[str]
+    annotations: Iterable[dict[str, Any]], category_ids: Sequence[CategoryId], names: Sequence[str]
 ) -> list[DrawnObject]:
-    """Objects of one image's ground truth; categories that the run does not know are left out."""
+    """Returns the objects of an image's ground truth; categories that the run does not know are left out."""
     labels = {category: label for label, category in enumerate(category_ids, 1)}
     drawn = []
     for annotation in annotations:
         label = labels.get(annotation["category_id"])
         if label is not None:
-            text = printable(names[label - 1], label) + (" (crowd)" if annotation["iscrowd"] else "")
+            text = names[label - 1] + (" (crowd)" if annotation["iscrowd"] else "")
             drawn.append(DrawnObject(_corners(annotation["bbox"]), annotation.get("segmentation"), label, text))
     return drawn
 
 
-def printable(name: str, label: int) -> str:
-    """The class name, or its number where the name has letters that OpenCV's fonts cannot draw."""
-    return name if name.isascii() else f"class {label}"
-
-
 def draw_objects(rgb: np.ndarray, objects: Sequence[DrawnObject]) -> np.ndarray:
-    """Draw objects over a copy of an image uint8 [h, w, 3], enlarged if it is small: uint8 [H, W, 3].
+    """Draws objects over a copy of an image.
 
-    Large objects are drawn first, so small ones stay visible; labels are laid beside one another where there
-    is room.
+    Large objects are drawn first, so small ones stay visible; labels are laid beside one another where there is room.
+
+    Args:
+        rgb: uint8 [h, w, 3].
+        objects: In pixels of the image.
+
+    Returns:
+        uint8 [H, W, 3], larger than a small image and smaller than a huge one.
     """
     height, width = rgb.shape[:2]
-    scale = min(max(LEAST_LONG_SIDE / max(height, width), 1.0), MOST_ENLARGED)
+    scale = min(max(LEAST_LONG_SIDE / max(height, width), 1.0), MOST_ENLARGED, MOST_LONG_SIDE / max(height, width))
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    picture = cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC) if scale > 1 else rgb.copy()
+    method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    picture = cv2.resize(rgb, size, interpolation=method) if scale != 1 else rgb.copy()
     thickness = max(1, round(max(size) / 500))
     ordered = sorted(objects, key=lambda o: -(o.box[2] - o.box[0]) * (o.box[3] - o.box[1]))
     for item in ordered:
@@ -99,7 +107,7 @@ def draw_objects(rgb: np.ndarray, objects: Sequence[DrawnObject]) -> np.ndarray:
 
 
 def segmentation_bitmap(segmentation: Any, height: int, width: int) -> np.ndarray | None:
-    """Polygons, RLE or compressed RLE as uint8 [height, width] of 0 and 1; None if there is no area."""
+    """Returns polygons, an RLE or a compressed RLE as uint8 [height, width] of 0 and 1; None if there is no area."""
     if isinstance(segmentation, list):
         polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
         if not polygons:
@@ -136,15 +144,15 @@ def _draw_labels(picture: np.ndarray, objects: Sequence[DrawnObject], scale: flo
     font_scale = max(0.4, min(0.7, max(height, width) / 1800))
     taken: list[tuple[int, int, int, int]] = []
     for item in reversed(objects):
-        (text_width, text_height), below = cv2.getTextSize(item.text, FONT, font_scale, 1)
-        label_size = (text_width + 6, text_height + below + 4)
+        text_width, above, below = text_size(item.text, font_scale)
+        label_size = (text_width + 6, above + below + 4)
         x, y = _label_place(np.array(item.box) * scale, label_size, (width, height), taken)
         taken.append((x, y, x + label_size[0], y + label_size[1]))
         colour = class_colour(item.label)
         cv2.rectangle(picture, (x, y), (x + label_size[0] - 1, y + label_size[1] - 1), colour, cv2.FILLED)
         light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
         base = (x + 3, y + label_size[1] - below - 2)
-        cv2.putText(picture, item.text, base, FONT, font_scale, BLACK if light else WHITE, 1, cv2.LINE_AA)
+        draw_text(picture, item.text, base, font_scale, BLACK if light else WHITE)
 
 
 def _label_place(
@@ -170,27 +178,52 @@ def _label_place(
 
 
 def side_by_side(pictures: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:
-    """Put pictures uint8 [h, w, 3] in a row, each under its title: uint8 [H, W, 3]."""
+    """Puts pictures uint8 [h, w, 3] in a row, each under its title: uint8 [H, W, 3]."""
     height, bar, gap = max(p.shape[0] for p in pictures), 30, 8
     columns = []
     for picture, title in zip(pictures, titles):
         column = np.full((height + bar, picture.shape[1], 3), GREY, np.uint8)
         column[bar : bar + picture.shape[0]] = picture
-        cv2.putText(column, title, (8, 21), FONT, 0.6, WHITE, 1, cv2.LINE_AA)
+        draw_text(column, title, (8, 21), 0.6, WHITE)
         columns += [column, np.full((height + bar, gap, 3), GREY, np.uint8)]
     return np.concatenate(columns[:-1], axis=1)
 
 
 def save_picture(path: Path, rgb: np.ndarray) -> None:
-    """Write uint8 RGB [h, w, 3] in the format of the path's suffix. Raises EvaluationError."""
-    encoded, data = cv2.imencode(path.suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    """Writes uint8 RGB [h, w, 3] as a JPEG, signed as drawn here, whole or not at all.
+
+    Raises:
+        EvaluationError: It cannot be encoded or written.
+    """
+    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     if not encoded:
-        raise EvaluationError(f"cannot encode the picture {path}")
+        raise EvaluationError(f"cannot encode the picture {path} of {rgb.shape[1]}x{rgb.shape[0]} pixels")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data.tobytes())
+        with whole_file(path) as file:
+            file.write(_signed(data.tobytes()))
     except OSError as error:
         raise EvaluationError(f"cannot write the picture {path}: {error.strerror or error}") from error
+
+
+def is_own_picture(path: Path) -> bool:
+    """Returns whether ``save_picture`` wrote a file; False for one that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(256)
+    except OSError:
+        return False
+    return start.startswith(_START_OF_IMAGE) and _comment() in start
+
+
+def _signed(jpeg: bytes) -> bytes:
+    """A JPEG with the signature behind its first segment, which has to be the JFIF header."""
+    header = 2 + 2 + int.from_bytes(jpeg[4:6], "big")
+    return jpeg[:header] + _comment() + jpeg[header:]
+
+
+def _comment() -> bytes:
+    return _COMMENT + (2 + len(SIGNATURE)).to_bytes(2, "big") + SIGNATURE
 
 
 def _corners(bbox: Sequence[float]) -> tuple[float, float, float, float]:

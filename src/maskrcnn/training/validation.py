@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskrcnn.config import Config
+from maskrcnn.convert.reading import read_weights
 from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.distributed.parameters import share_parameters
 from maskrcnn.distributed.process_group import ProcessGroup
-from maskrcnn.evaluation.evaluator import evaluate_from_config, evaluation_files
+from maskrcnn.evaluation.evaluator import EvaluationOptions, evaluate, evaluation_files
 from maskrcnn.evaluation.ground_truth import load_ground_truth
 from maskrcnn.inference.detector import Detector
+from maskrcnn.inference.settings import InferenceSettings
 
 
 class Validation:
-    """Function from a checkpoint to its figures on the evaluation data.
+    """Function from a checkpoint to its AP on the evaluation data.
 
     The annotations are read once, when it is made, and the detector is compiled once, when it is first called.
 
@@ -29,15 +31,28 @@ class Validation:
 
     def __init__(self, cfg: Config, classes: ClassList, group: ProcessGroup) -> None:
         self._cfg, self._classes, self._group = cfg, classes, group
-        self._truth = load_ground_truth(evaluation_files(cfg)[0])
+        ann_file, self._image_dir = evaluation_files(cfg)
+        self._truth = load_ground_truth(
+            ann_file, image_dir=self._image_dir, exif=cfg.exif == "apply", strict=cfg.strict
+        )
+        self._in_truth = self._truth.find_classes(classes.names, classes.category_ids)
+        self._truth.objects_of(self._in_truth.category_ids)  # an error now, not after an epoch, if there are none
         self._detector: Detector | None = None
 
     def __call__(self, checkpoint: Path | None) -> dict[str, float] | None:
-        """Evaluates a checkpoint, which only rank 0 needs to have; returns its figures, None off rank 0."""
+        """Evaluates a checkpoint, which only rank 0 needs to have; returns its AP, None off rank 0."""
         if self._detector is None:
             self._detector = Detector.from_config(self._cfg, len(self._classes) + 1)
         if self._group.rank == 0:  # the others may lie on hosts that do not have the file
-            self._detector.load(checkpoint)
+            self._detector.load(read_weights(checkpoint))
         share_parameters(self._detector.network.get_parameters(), self._group)
-        result = evaluate_from_config(self._cfg, self._detector, self._classes, self._truth, group=self._group)
+        result = evaluate(
+            self._detector,
+            self._truth,
+            self._image_dir,
+            self._in_truth,
+            InferenceSettings.from_config(self._cfg),
+            EvaluationOptions.from_config(self._cfg),
+            self._group,
+        )
         return result and result.summary()

@@ -1,0 +1,49 @@
+"""What postprocess.py does, from the command line to the files it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskrcnn.config import load_arguments
+from maskrcnn.data.sources.classes import without_background
+from maskrcnn.errors import ConfigError, EvaluationError
+from maskrcnn.evaluation.ground_truth import load_ground_truth
+from maskrcnn.evaluation.metrics import MetricSettings, compute_metrics
+from maskrcnn.evaluation.report import class_table, coco_table
+from maskrcnn.evaluation.result_file import read_results
+from maskrcnn.export.metadata import Metadata, metadata_path
+
+
+def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> None:
+    """Scores result files that something else has written, and leaves the tables in acc.log.
+
+    Raises:
+        MaskRCNNError: The settings, the results or the annotations cannot be used.
+    """
+    cfg, paths = load_arguments(
+        argv,
+        defaults=defaults,
+        description="Score COCO result files: prints the tables and writes acc.log into log_dir.",
+        usage="postprocess.py BBOX_JSON [SEGM_JSON] --ann_file FILE [--model FILE]",
+    )
+    if len(paths) not in (1, 2):
+        raise ConfigError(f"expected BBOX_JSON and perhaps SEGM_JSON, got {len(paths)} files")
+    if not (cfg.ann_file or cfg.coco_root):
+        raise ConfigError("postprocess.py needs the annotations: give --ann_file FILE or --coco_root FOLDER")
+    ann_file = cfg.ann_file or Path(cfg.coco_root) / cfg.instance_set.format(cfg.val_data_type)
+    truth = load_ground_truth(ann_file)
+    names = Metadata.read(metadata_path(Path(cfg.model))).classes if cfg.model else without_background(cfg.coco_classes)
+    classes = truth.find_classes(names or truth.category_names)
+    records = {kind: read_results(path) for kind, path in zip(("bbox", "segm"), paths)}
+    image_ids = [image["id"] for image in truth.images[: cfg.eval_images or None]]
+    metrics = compute_metrics(truth, records, classes.category_ids, image_ids, MetricSettings.from_config(cfg))
+    parts = [coco_table(of_kind) for of_kind in metrics.values()] + [class_table(metrics, classes.names)]
+    text = "\n\n".join(parts)
+    print(text)
+    log = Path(cfg.log_dir) / "acc.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise EvaluationError(f"cannot write {log}: {error.strerror or error}") from error

@@ -214,7 +214,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict:
     data, found = np.load(folder / "data.npz"), np.load(folder / "peer.npz")
     ann_file, image_dir = evaluation_files(cfg)
     truth = load_ground_truth(ann_file)
-    in_truth = truth.find_classes(classes.names)
+    in_truth = truth.find_classes(classes.names, classes.category_ids)
     settings, options = InferenceSettings.from_config(cfg), EvaluationOptions.from_config(cfg)
     metrics = {}
     for name, detector in (

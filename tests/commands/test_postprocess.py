@@ -26,7 +26,7 @@ def test_repeats_the_metrics_of_the_evaluation(tmp_path, capsys) -> None:
     assert "*segm*" not in capsys.readouterr().out
 
     broken = tmp_path / "broken.json"
-    for content, message in [("[", "no JSON"), ("{}", "are a dict"), ('[{"image_id": 1}]', "category_id")]:
+    for content, message in [("[", "no JSON"), ("{}", "are an object"), ('[{"image_id": 1}]', "record 1")]:
         broken.write_text(content)
         with pytest.raises(EvaluationError, match=message):
             main([str(broken), *flags])
@@ -36,5 +36,5 @@ def test_repeats_the_metrics_of_the_evaluation(tmp_path, capsys) -> None:
         main(flags)
     with pytest.raises(ConfigError, match="needs the annotations"):
         main(files)
-    with pytest.raises(DataError, match="'person' is not a category"):
+    with pytest.raises(DataError, match="its categories are ring, ellipse, spare, the run's"):
         main([*files, "--ann_file", str(ann_file)])

@@ -12,9 +12,9 @@ from pycocotools import mask as coco_mask
 
 from maskrcnn.config import Config
 from maskrcnn.data.sources.classes import ClassList
-from maskrcnn.evaluation.evaluator import EvaluationOptions, EvaluationResult, evaluate, image_sources
+from maskrcnn.evaluation.evaluator import EvaluationOptions, EvaluationResult, evaluate
 from maskrcnn.evaluation.ground_truth import load_ground_truth
-from maskrcnn.inference.images import load_batches
+from maskrcnn.inference.images import ImageSource, load_batches
 from maskrcnn.inference.results import Detections
 from maskrcnn.inference.settings import InferenceSettings
 
@@ -30,8 +30,8 @@ def run_evaluation(
     detector, ann_file: Path, folder: Path, keys: dict | None = None, names: Sequence[str] = (), group=None, **options
 ) -> EvaluationResult | None:
     """``evaluate`` of a file, with the settings of the configuration's ``keys`` and with ``options``."""
-    truth = load_ground_truth(ann_file)
-    classes = truth.find_classes(names or truth.category_names)
+    truth = load_ground_truth(ann_file, image_dir=folder)
+    classes = truth.find_classes(names or truth.class_names)
     chosen = EvaluationOptions(progress=False, **options)
     return evaluate(detector, truth, folder, classes, settings(**(keys or {})), chosen, group)
 
@@ -77,7 +77,11 @@ class Oracle:
         self.slots = max(map(len, objects.values())) + 1
         self.answers: dict[bytes, tuple] = {}
         self.batches: list[tuple[int, ...]] = []
-        for batch in load_batches(image_sources(content["images"], image_dir), settings(**keys), []):
+        sources = [
+            ImageSource(image["id"], image_dir / image["file_name"], (image["height"], image["width"]))
+            for image in content["images"]
+        ]
+        for batch in load_batches(sources, settings(**keys), []):
             image = batch.images[0]
             scale = np.array(image.network_size[::-1] * 2) / np.array(image.original_size[::-1] * 2)
             self.answers[batch.image[0].tobytes()] = scale, objects[image.source.image_id]

@@ -21,9 +21,9 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> Non
     cfg = load_config(argv, defaults=defaults, description="Evaluate a checkpoint or an exported model on COCO data.")
     group = prepare_device(cfg)
     ann_file, image_dir = evaluation_files(cfg)
-    truth = load_ground_truth(ann_file)
-    model = open_model(cfg, unnamed=truth.category_names)
-    classes = truth.find_classes(model.class_names)
+    truth = load_ground_truth(ann_file, image_dir=image_dir, exif=cfg.exif == "apply", strict=cfg.strict)
+    model = open_model(cfg, unnamed=truth.class_names)
+    classes = truth.find_classes(model.class_names, model.category_ids)
     if group.rank == 0:
         for note in model.notes:
             print(f"note: {note}")

@@ -8,10 +8,11 @@ from pathlib import Path
 from maskrcnn.config import load_arguments
 from maskrcnn.data.sources.classes import without_background
 from maskrcnn.errors import ConfigError, EvaluationError
+from maskrcnn.evaluation.evaluator import truth_notes
 from maskrcnn.evaluation.ground_truth import load_ground_truth
 from maskrcnn.evaluation.metrics import MetricSettings, compute_metrics
 from maskrcnn.evaluation.report import class_table, coco_table
-from maskrcnn.evaluation.result_file import read_results
+from maskrcnn.evaluation.result_file import check_results, read_results, sizes_of_masks
 from maskrcnn.export.metadata import Metadata, metadata_path
 
 
@@ -32,14 +33,19 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> Non
     if not (cfg.ann_file or cfg.coco_root):
         raise ConfigError("postprocess.py needs the annotations: give --ann_file FILE or --coco_root FOLDER")
     ann_file = cfg.ann_file or Path(cfg.coco_root) / cfg.instance_set.format(cfg.val_data_type)
-    truth = load_ground_truth(ann_file)
+    found = {kind: read_results(path) for kind, path in zip(("bbox", "segm"), paths)}
+    sizes = sizes_of_masks(found.get("segm", ()))
+    truth = load_ground_truth(ann_file, sizes=sizes, strict=cfg.strict)
     names = Metadata.read(metadata_path(Path(cfg.model))).classes if cfg.model else without_background(cfg.coco_classes)
-    classes = truth.find_classes(names or truth.category_names)
-    records = {kind: read_results(path) for kind, path in zip(("bbox", "segm"), paths)}
+    classes = truth.find_classes(names or truth.class_names)
+    records = {kind: check_results(found[kind], kind, truth, path) for kind, path in zip(found, paths)}
     image_ids = [image["id"] for image in truth.images[: cfg.eval_images or None]]
-    metrics = compute_metrics(truth, records, classes.category_ids, image_ids, MetricSettings.from_config(cfg))
+    settings = MetricSettings.from_config(cfg)
+    metrics = compute_metrics(truth, records, classes.category_ids, image_ids, settings)
+    objects = truth.objects_of(classes.category_ids, image_ids)
     parts = [coco_table(of_kind) for of_kind in metrics.values()] + [class_table(metrics, classes.names)]
-    text = "\n\n".join(parts)
+    parts.append("\n".join(truth_notes(truth, classes, objects, settings)))
+    text = "\n\n".join(part for part in parts if part)
     print(text)
     log = Path(cfg.log_dir) / "acc.log"
     try:

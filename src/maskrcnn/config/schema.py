@@ -269,9 +269,13 @@ class Config:
     )
     metric_protocol: str = _key("coco", "rules of the metric; lvis for LVIS annotation files", choices=("coco", "lvis"))
     metric_boundary: bool = _key(False, "boundary AP of masks too (Cheng et al. 2021)")
+    max_detections: int = _key(
+        0, "most detections of an image that are scored; 0 = 100, or 300 with lvis; more for crowded images", least=0
+    )
+    single_result: bool = _key(False, "AP of every image for itself, too, in metrics.json")
     picture_score_thr: float = _key(0.5, "lowest score drawn in pictures", least=0, most=1)
     predict_output: str = _key("predictions", "folder of the pictures and JSON of predict.py")
-    predict_exif: bool = _key(True, "turn photographs as their EXIF orientation says in predict.py")
+    predict_exif: bool = _key(True, "rotate photographs as their EXIF orientation says in predict.py")
     # Export
     ckpt_file: str = _key("", "checkpoint to export")
     file_name: str = _key("maskrcnn", "path of the exported model, without its suffix")

@@ -10,7 +10,7 @@ import contextlib
 import importlib.util
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 from maskrcnn.errors import EvaluationError
 
 ENGINES = ("auto", "hotcoco", "pycocotools")
+_LVIS_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")  # of an image
 AREAS = ("all", "small", "medium", "large")  # object sizes, in the order of the arrays' area axis
 
 
@@ -75,9 +76,10 @@ def accumulate(problem: Problem, engine: str = "auto") -> Curves:
             "or use --metric_protocol coco"
         )
     run = _run_hotcoco if name == "hotcoco" else _run_pycocotools
-    columns = {category: position for position, category in enumerate(sorted(problem.category_ids))}
-    chosen = [columns[category] for category in problem.category_ids]
-    arrays = run(_with_integer_image_ids(problem))
+    numbered = _with_integer_ids(problem)
+    columns = {category: position for position, category in enumerate(sorted(numbered.category_ids))}
+    chosen = [columns[category] for category in numbered.category_ids]
+    arrays = run(numbered)
     precision, recall, scores = (np.asarray(arrays[key], np.float64) for key in ("precision", "recall", "scores"))
     return Curves(precision[:, :, chosen], recall[:, chosen], scores[:, :, chosen])
 
@@ -120,21 +122,40 @@ def _announce_fallback() -> None:
     )
 
 
-def _with_integer_image_ids(problem: Problem) -> Problem:
-    """The problem with images numbered from 1 on in the order of their ids, which decides ties of scores."""
-    ids = sorted({image["id"] for image in problem.images}, key=lambda name: (isinstance(name, str), name))
-    numbers = {name: number for number, name in enumerate(ids, 1)}
+def _with_integer_ids(problem: Problem) -> Problem:
+    """The problem with images and categories numbered from 1 on in the order of their ids.
+
+    The order of images decides ties of scores, and that of categories is the one of the arrays.
+    """
+    images = _numbers(image["id"] for image in problem.images)
+    categories = _numbers([*(entry["id"] for entry in problem.categories), *problem.category_ids])
+
+    def renumbered(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [
+            {**entry, "image_id": images[entry["image_id"]], "category_id": categories[entry["category_id"]]}
+            for entry in entries
+        ]
+
+    def listed(image: dict[str, Any]) -> dict[str, Any]:
+        return {key: [categories[own] for own in image[key]] for key in _LVIS_LISTS if key in image}
+
     return Problem(
-        [{**image, "id": numbers[image["id"]]} for image in problem.images],
-        problem.categories,
-        [{**entry, "image_id": numbers[entry["image_id"]]} for entry in problem.annotations],
-        [{**entry, "image_id": numbers[entry["image_id"]]} for entry in problem.results],
+        [{**image, **listed(image), "id": images[image["id"]]} for image in problem.images],
+        [{**entry, "id": categories[entry["id"]]} for entry in problem.categories],
+        renumbered(problem.annotations),
+        renumbered(problem.results),
         problem.kind,
-        problem.category_ids,
-        [numbers[name] for name in problem.image_ids],
+        [categories[own] for own in problem.category_ids],
+        [images[own] for own in problem.image_ids],
         problem.max_detections,
         problem.federated,
     )
+
+
+def _numbers(ids: Iterable[Any]) -> dict[Any, int]:
+    """A number from 1 on for every id, numbers before texts."""
+    ordered = sorted(set(ids), key=lambda own: (isinstance(own, str), own))
+    return {own: number for number, own in enumerate(ordered, 1)}
 
 
 def _dataset(problem: Problem, annotations: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,19 @@ from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.distributed.process_group import ProcessGroup
 from maskrcnn.errors import DataError, EvaluationError
 from maskrcnn.evaluation.ground_truth import GroundTruth
-from maskrcnn.evaluation.metrics import COCO_RULES, Metrics, MetricSettings, compute_metrics
+from maskrcnn.evaluation.metrics import (
+    COCO_RULES,
+    Metrics,
+    MetricSettings,
+    compute_image_metrics,
+    compute_metrics,
+)
 from maskrcnn.evaluation.report import class_table, coco_table, skipped_report, speed_report
 from maskrcnn.evaluation.sharing import gather_results, share_of
 from maskrcnn.files import write_json
 from maskrcnn.inference.images import ImageSource, Skipped, decode_file
 from maskrcnn.inference.pipeline import DetectorFunction, ImageResult, InferenceRun, Speed
+from maskrcnn.inference.results import ImageId
 from maskrcnn.inference.settings import InferenceSettings
 from maskrcnn.inference.visualize import (
     draw_objects,
@@ -43,6 +51,8 @@ class EvaluationOptions:
         pictures: Number of pictures to draw.
         picture_score: Lowest score of a detection in pictures.
         metric: How results are scored.
+        per_image: Whether every image is scored for itself, too.
+        exif: Whether images count as rotated by their EXIF orientation where their size does not tell.
         progress: Whether to show a progress bar.
     """
 
@@ -51,6 +61,8 @@ class EvaluationOptions:
     pictures: int = 0
     picture_score: float = 0.5
     metric: MetricSettings = COCO_RULES
+    per_image: bool = False
+    exif: bool = True
     progress: bool = True
 
     @classmethod
@@ -62,6 +74,8 @@ class EvaluationOptions:
             pictures=cfg.eval_pictures,
             picture_score=cfg.picture_score_thr,
             metric=MetricSettings.from_config(cfg),
+            per_image=cfg.single_result,
+            exif=cfg.exif == "apply",
         )
 
 
@@ -69,8 +83,16 @@ class EvaluationOptions:
 class EvaluationResult:
     """What an evaluation found.
 
-    ``metrics`` has those of 'bbox' and, if the ground truth has masks, of 'segm'; ``bbox`` and ``segm`` are COCO result
-    records in the order of the annotation file's images, best score first.
+    Attributes:
+        metrics: Those of 'bbox' and, if the ground truth has masks, of 'segm'.
+        classes: The classes with their ids in the ground truth.
+        bbox: COCO result records in the order of the annotation file's images, best score first.
+        segm: Likewise.
+        images: How many could be read.
+        skipped: The images that could not.
+        speed: What the time went on.
+        per_image: AP and AP50 of each kind by file name, if they were asked for.
+        notes: Lines about the annotation file.
     """
 
     metrics: dict[str, Metrics]
@@ -80,6 +102,8 @@ class EvaluationResult:
     images: int
     skipped: list[Skipped]
     speed: Speed
+    per_image: dict[str, dict[str, dict[str, float]]] | None = None
+    notes: tuple[str, ...] = ()
 
     def metric(self, kind: str, name: str = "AP") -> float:
         """Returns one metric, for instance ``metric('segm', 'AP50')``."""
@@ -95,19 +119,27 @@ class EvaluationResult:
         return values
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the content of metrics.json."""
+        """Returns the content of metrics.json.
+
+        The model zoo's names stand beside ours, and for the last kind on their own, as its scripts expect them.
+        """
+        with_aliases = {kind: metrics.with_aliases() for kind, metrics in self.metrics.items()}
+        last = self.metrics["segm" if "segm" in self.metrics else "bbox"]
         return {
-            **{kind: metrics.stats for kind, metrics in self.metrics.items()},
+            **with_aliases,
+            **{name: value for name, value in last.with_aliases().items() if name not in last.stats},
             "per_class": per_class_rows(self.metrics, self.classes.names),
+            **({} if self.per_image is None else {"per_image": self.per_image}),
             "images": self.images,
             "skipped": [{"file": str(item.path), "reason": item.reason} for item in self.skipped],
+            "notes": list(self.notes),
             "speed": self.speed.to_dict(),
         }
 
     def report(self) -> str:
         """Returns everything as text: COCO's tables, the classes, images left out, speed."""
         parts = [coco_table(metrics) for metrics in self.metrics.values()]
-        parts += [class_table(self.metrics, self.classes.names), skipped_report(self.skipped)]
+        parts += [class_table(self.metrics, self.classes.names), skipped_report(self.skipped), "\n".join(self.notes)]
         return "\n\n".join(part for part in [*parts, speed_report(self.speed)] if part)
 
 
@@ -152,8 +184,9 @@ def evaluate(
         DataError: An image cannot be read, and the settings are strict.
         EvaluationError: No image could be read, or what the network gave cannot be scored.
     """
-    images = truth.images[: options.max_images or None]
-    sources = image_sources(images, Path(image_dir))
+    sources = image_sources(truth, Path(image_dir), options)
+    image_ids = [source.image_id for source in sources]
+    objects = truth.objects_of(classes.category_ids, image_ids)  # that there are some is known before the network runs
     group = group or ProcessGroup()
     run = InferenceRun(detector, share_of(sources, group), classes.category_ids, settings)
     results = run.with_progress("evaluate", hidden=not options.progress or group.rank > 0)
@@ -167,17 +200,28 @@ def evaluate(
             f"{skipped[0].path}: {skipped[0].reason}"
         )
 
+    lacking = truth.lacking(classes)
+    listed = {own for name, own in zip(classes.names, classes.category_ids) if name not in lacking}
     records = {
-        "bbox": [record for result in in_order for record in result.bbox],
-        "segm": [record for result in in_order for record in result.segm],
+        "bbox": [record for result in in_order for record in result.bbox if record["category_id"] in listed],
+        "segm": [record for result in in_order for record in result.segm if record["category_id"] in listed],
     }
     folder = None if options.output_dir is None else Path(options.output_dir)
     if folder:  # before they are scored, so that an error in the annotations does not lose them
         for kind, of_kind in records.items():
             write_json(folder / f"{kind}.json", of_kind)
-    image_ids = [source.image_id for source in sources]
-    metrics = compute_metrics(truth, records, classes.category_ids, image_ids, options.metric)
-    evaluation = EvaluationResult(metrics, classes, records["bbox"], records["segm"], len(in_order), skipped, speed)
+    scored = (truth, records, classes.category_ids, image_ids, options.metric)
+    evaluation = EvaluationResult(
+        compute_metrics(*scored),
+        classes,
+        records["bbox"],
+        records["segm"],
+        len(in_order),
+        skipped,
+        speed,
+        by_file_name(truth, compute_image_metrics(*scored)) if options.per_image else None,
+        tuple(truth_notes(truth, classes, objects, options.metric)),
+    )
     if folder:
         write_json(folder / "metrics.json", evaluation.to_dict(), indent=1)
         chosen = _spread(in_order, options.pictures)
@@ -208,11 +252,46 @@ def evaluation_files(cfg: Config) -> tuple[Path, Path]:
     return ann_file, image_dir
 
 
-def image_sources(images: Iterable[dict[str, Any]], image_dir: Path) -> list[ImageSource]:
-    """Returns the files of an annotation file's images."""
+def image_sources(truth: GroundTruth, image_dir: Path, options: EvaluationOptions) -> list[ImageSource]:
+    """Returns the files of the images to evaluate."""
     return [
-        ImageSource(image["id"], image_dir / image["file_name"], (image["height"], image["width"])) for image in images
+        ImageSource(
+            image["id"], truth.file.image_path(entry, image_dir), (image["height"], image["width"]), options.exif
+        )
+        for image, entry in list(zip(truth.images, truth.file.images))[: options.max_images or None]
     ]
+
+
+def by_file_name(
+    truth: GroundTruth, of_images: Mapping[ImageId, dict[str, dict[str, float]]]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Returns what is known of images by their ids under their file names."""
+    names = {image["id"]: image["file_name"] for image in truth.images}
+    return {names[image_id]: values for image_id, values in of_images.items()}
+
+
+def truth_notes(
+    truth: GroundTruth, classes: ClassList, objects: Iterable[dict[str, Any]], metric: MetricSettings
+) -> Iterator[str]:
+    """Yields what a user should know about the annotations that results were scored against.
+
+    Args:
+        truth: The ground truth.
+        classes: The classes with their ids in it.
+        objects: The annotations that count.
+        metric: How results are scored.
+    """
+    if lacking := truth.lacking(classes):
+        names = ", ".join(f"'{name}'" for name in lacking)
+        yield f"note: {truth.path} has no category {names}: no AP for {'it' if len(lacking) == 1 else 'them'}"
+    objects_of_image = Counter(entry["image_id"] for entry in objects if not entry["iscrowd"])
+    most = max(objects_of_image.values())
+    if most > metric.most_detections:
+        yield (
+            f"note: an image has {most} objects, but only the best {metric.most_detections} detections of an image are "
+            f"scored: raise max_detections, and test_max_per_img for the network to find more"
+        )
+    yield from truth.report.lines()
 
 
 def draw_pictures(

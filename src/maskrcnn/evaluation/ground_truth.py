@@ -1,150 +1,121 @@
-"""The annotations that results are scored against: a COCO-format file, checked before anything is computed."""
+"""The annotations that results are scored against: a COCO-format file, read by the same rules as for training."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from pycocotools import mask as coco_mask
-
 from maskrcnn.data.sources.classes import ClassList
-from maskrcnn.data.sources.segmentation import encode_segmentation
-from maskrcnn.errors import DataError
-
-IMAGE_KEYS = ("id", "file_name", "height", "width")
-ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox")
-CATEGORY_KEYS = ("id", "name")
+from maskrcnn.data.sources.coco_annotations import read_annotations
+from maskrcnn.data.sources.coco_file import CocoFile
+from maskrcnn.data.sources.report import SkipReport
+from maskrcnn.data.sources.scalars import Identity, as_identity
+from maskrcnn.errors import DataError, EvaluationError
+from maskrcnn.inference.results import CategoryId, ImageId
 
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Images, annotations and categories as COCO's dictionaries, every needed key present.
+    """Images, annotations and categories as COCO's dictionaries, everything in them fit to be used.
 
-    What annotation tools leave out is filled in: ``iscrowd`` is 0, ``area`` that of the segmentation or else of the
-    box. ``maskless`` has the ids of annotations without a segmentation, or with one that covers nothing; they count for
-    boxes, not for masks.
+    Attributes:
+        path: The annotation file.
+        images: With ``id``, ``file_name``, ``height`` and ``width``; the sizes are None where nothing tells them.
+        annotations: With ``id`` (1, 2, ...), ``image_id``, ``category_id``, ``bbox``, ``area``, ``iscrowd`` and
+            ``segmentation``, a compressed RLE, or None for an object that counts for boxes only.
+        categories: As the file has them.
+        report: What was found wrong in the file, counted.
+        file: Where images lie, and which categories are classes.
     """
 
     path: Path
     images: list[dict[str, Any]]
     annotations: list[dict[str, Any]]
     categories: list[dict[str, Any]]
-    maskless: frozenset[int]
+    report: SkipReport
+    file: CocoFile
 
     @property
-    def has_masks(self) -> bool:
-        """Whether any annotation has a mask."""
-        return len(self.maskless) < len(self.annotations)
+    def class_names(self) -> tuple[str, ...]:
+        """The names of all classes of the file, by their ids."""
+        return self.file.category_names
 
-    @property
-    def category_names(self) -> tuple[str, ...]:
-        """The names of all categories, by id."""
-        return tuple(str(category["name"]) for category in sorted(self.categories, key=itemgetter("id")))
+    def find_classes(self, names: Sequence[str], category_ids: Sequence[CategoryId] | None = None) -> ClassList:
+        """Returns a model's classes with the ids that they have in this file.
 
-    def find_classes(self, names: Sequence[str]) -> ClassList:
-        """Returns classes, that of label 1 first, with the ids that they have in this file.
+        A class of which the file has no category gets an id that no category has.
+
+        Args:
+            names: The classes, that of label 1 first.
+            category_ids: Their ids in the data set the model was trained on, if they are known.
 
         Raises:
-            DataError: A class is no category of the file, or two categories have one name.
+            DataError: The file has none of the classes, or two categories of one name.
         """
-        return ClassList.from_categories(self.categories, names, str(self.path))
+        own = ClassList(tuple(names), tuple(category_ids or range(1, len(names) + 1)))
+        return self.file.find_classes(own)[0]
+
+    def lacking(self, classes: ClassList) -> list[str]:
+        """Returns the names of the classes that are no category of this file."""
+        listed = self.file.category_identities
+        return [name for name, own in zip(classes.names, classes.category_ids) if as_identity(own) not in listed]
+
+    def objects_of(
+        self, category_ids: Collection[CategoryId], image_ids: Collection[ImageId] | None = None
+    ) -> list[dict[str, Any]]:
+        """Returns the annotations of some classes in some images, crowd regions among them.
+
+        Args:
+            category_ids: The classes.
+            image_ids: The images; None means all.
+
+        Raises:
+            EvaluationError: There is no object to be found among them.
+        """
+        categories = set(category_ids)
+        images = {image["id"] for image in self.images} if image_ids is None else set(image_ids)
+        chosen = [
+            annotation
+            for annotation in self.annotations
+            if annotation["category_id"] in categories and annotation["image_id"] in images
+        ]
+        if all(annotation["iscrowd"] for annotation in chosen):
+            raise EvaluationError(
+                f"{self.path} has no object of the run's {len(categories)} classes in the {len(images)} images "
+                "to evaluate: check coco_classes and the annotation file"
+            )
+        return chosen
 
 
-def load_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
-    """Reads a COCO-format annotation file.
+def load_ground_truth(
+    path: str | os.PathLike[str],
+    *,
+    image_dir: str | os.PathLike[str] | None = None,
+    sizes: Mapping[Identity, tuple[int, int]] | None = None,
+    exif: bool = True,
+    strict: bool = False,
+) -> GroundTruth:
+    """Reads a COCO-format annotation file. What cannot be used of it is left out and counted, as in training.
+
+    Args:
+        path: The file.
+        image_dir: The folder of its images, which say the sizes that the file does not say.
+        sizes: (height, width) by ``as_identity`` of the image id, where neither says them.
+        exif: Whether images without a size count as rotated by their EXIF orientation.
+        strict: Whether the first fault is an error instead.
 
     Raises:
-        DataError: It holds something that an evaluation could not use.
+        DataError: It cannot be read, is no annotation file, has no usable object, or ``strict`` met a fault.
     """
     path = Path(path)
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except FileNotFoundError:
-        raise DataError(f"there is no annotation file {path}: check ann_file, or coco_root and val_data_type") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"the annotation file {path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} is not a COCO annotation file: it holds a {type(content).__name__}, no object")
-    images = _entries(path, content, "images", IMAGE_KEYS)
-    categories = _entries(path, content, "categories", CATEGORY_KEYS)
-    annotations = _entries(path, content, "annotations", ANNOTATION_KEYS)
-    if not annotations:
-        raise DataError(f"{path} has no annotations: there is nothing to evaluate against")
-
-    image_ids, category_ids = {i["id"] for i in images}, {c["id"] for c in categories}
-    for annotation in annotations:
-        if not _is_box(annotation["bbox"]):
-            raise DataError(
-                f"{path}: annotation {annotation['id']} has the bbox {annotation['bbox']!r}, "
-                "not four numbers [x, y, width, height]"
-            )
-        if annotation["image_id"] not in image_ids:
-            raise DataError(
-                f"{path}: annotation {annotation['id']} belongs to image {annotation['image_id']}, which is not listed"
-            )
-        if annotation["category_id"] not in category_ids:
-            raise DataError(
-                f"{path}: annotation {annotation['id']} has category {annotation['category_id']}, which is not listed"
-            )
-        if annotation.get("iscrowd") not in (None, 0, 1):
-            raise DataError(f"{path}: annotation {annotation['id']} has iscrowd {annotation['iscrowd']!r}, not 0 or 1")
-    sizes = {image["id"]: (image["height"], image["width"]) for image in images}
-    annotations = [_complete(path, annotation, *sizes[annotation["image_id"]]) for annotation in annotations]
-    maskless = frozenset(a["id"] for a in annotations if not _covers(a.get("segmentation")))
-    return GroundTruth(path, images, annotations, categories, maskless)
-
-
-def _complete(path: Path, annotation: dict[str, Any], height: int, width: int) -> dict[str, Any]:
-    """The annotation with ``iscrowd`` and ``area``. Raises DataError for what is no segmentation in COCO's sense."""
-    segmentation = annotation.get("segmentation")
-    polygons = isinstance(segmentation, list) and all(isinstance(polygon, list) for polygon in segmentation)
-    rle = isinstance(segmentation, dict) and (not segmentation or {"size", "counts"} <= segmentation.keys())
-    if not (polygons or rle or segmentation is None):
-        raise DataError(f"{path}: the segmentation of annotation {annotation['id']} is neither polygons nor an RLE")
-    area = annotation.get("area")
-    if area is None:
-        try:
-            counts = encode_segmentation(segmentation, height, width)
-            area = float(coco_mask.area({"size": [height, width], "counts": counts}))
-        except ValueError:  # it covers nothing
-            area = annotation["bbox"][2] * annotation["bbox"][3]
-    return {**annotation, "iscrowd": annotation.get("iscrowd") or 0, "area": area}
-
-
-def _entries(path: Path, content: dict[str, Any], section: str, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """The list ``section`` of the file, each entry checked for ``keys`` and a unique id."""
-    entries = content.get(section)
-    if not isinstance(entries, list):
-        raise DataError(f"{path} is not a COCO instances file: it has no list '{section}'")
-    if not entries and section != "annotations":
-        raise DataError(f"{path}: the list '{section}' is empty")
-    seen = set()
-    for position, entry in enumerate(entries):
-        missing = [key for key in keys if key not in entry] if isinstance(entry, dict) else list(keys)
-        if missing:
-            has_id = isinstance(entry, dict) and "id" in entry
-            name = f"id {entry['id']}" if has_id else f"number {position + 1}"
-            raise DataError(f"{path}: the entry with {name} of '{section}' has no '{missing[0]}'")
-        if type(entry["id"]) is not int:
-            raise DataError(f"{path}: the id {entry['id']!r} in '{section}' is not an integer")
-        if entry["id"] in seen:
-            raise DataError(f"{path}: the id {entry['id']} appears twice in '{section}'")
-        seen.add(entry["id"])
-    return entries
-
-
-def _is_box(bbox: Any) -> bool:
-    return isinstance(bbox, list) and len(bbox) == 4 and all(isinstance(v, (int, float)) for v in bbox)
-
-
-def _covers(segmentation: Any) -> bool:
-    """Whether there is a segmentation, and it has an RLE or at least one polygon of three points."""
-    if isinstance(segmentation, list):
-        return any(len(polygon) >= 6 for polygon in segmentation)
-    return bool(segmentation)
+    if not path.is_file():
+        raise DataError(f"there is no annotation file {path}: check ann_file, or coco_root and val_data_type")
+    found = read_annotations(path, image_dir=image_dir, sizes=sizes, exif=exif, strict=strict)
+    if not found.annotations:
+        lines = found.report.lines()
+        why = f"; {lines[0]}" if lines else ""
+        raise DataError(f"{path} has no annotations that can be used: there is nothing to evaluate against{why}")
+    return GroundTruth(path, found.images, found.annotations, found.categories, found.report, found.file)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -62,23 +62,62 @@ LVIS_METRICS = (
 PROTOCOLS = {"coco": COCO_METRICS, "lvis": LVIS_METRICS}
 KINDS = ("bbox", "segm", "boundary")
 IOU_THRESHOLDS = {"0.50:0.95": slice(None), "0.50": slice(0, 1), "0.75": slice(5, 6)}
+# Names that users of the model zoo's evaluation know.
+ALIASES = {
+    "AP": "Precision/mAP",
+    "AP50": "Precision/mAP@.50IOU",
+    "AP75": "Precision/mAP@.75IOU",
+    "APs": "Precision/mAP (small)",
+    "APm": "Precision/mAP (medium)",
+    "APl": "Precision/mAP (large)",
+    "AR1": "Recall/AR@1",
+    "AR10": "Recall/AR@10",
+    "AR100": "Recall/AR@100",
+    "ARs": "Recall/AR@100 (small)",
+    "ARm": "Recall/AR@100 (medium)",
+    "ARl": "Recall/AR@100 (large)",
+}
 
 
 @dataclass(frozen=True)
 class MetricSettings:
-    """How results are scored: the library, the rules ('coco' or 'lvis'), and whether boundary AP is wanted too."""
+    """How results are scored.
+
+    Attributes:
+        engine: The library, one of ``engines.ENGINES``.
+        protocol: The rules, 'coco' or 'lvis'.
+        boundary: Whether boundary AP is wanted, too.
+        max_detections: Most detections of an image that count; 0 for the rules' own number.
+    """
 
     engine: str
     protocol: str
     boundary: bool
+    max_detections: int
 
     @classmethod
     def from_config(cls, cfg: Config) -> MetricSettings:
         """Returns the settings of a run."""
-        return cls(cfg.metric_engine, cfg.metric_protocol, cfg.metric_boundary)
+        return cls(cfg.metric_engine, cfg.metric_protocol, cfg.metric_boundary, cfg.max_detections)
+
+    @property
+    def most_detections(self) -> int:
+        """Most detections of an image that count."""
+        return self.max_detections or max(row.detections for row in PROTOCOLS[self.protocol])
+
+    def rows(self) -> tuple[MetricRow, ...]:
+        """Returns the metrics in their order; those with the most detections are named by their number."""
+        rows = PROTOCOLS[self.protocol]
+        most = max(row.detections for row in rows)
+        return tuple(
+            row._replace(name=row.name.replace(str(most), str(self.most_detections)), detections=self.most_detections)
+            if row.detections == most
+            else row
+            for row in rows
+        )
 
 
-COCO_RULES = MetricSettings("auto", "coco", False)
+COCO_RULES = MetricSettings("auto", "coco", False, 0)
 
 
 @dataclass(frozen=True)
@@ -95,17 +134,23 @@ class ClassMetrics:
 class Metrics:
     """The metrics of one of ``KINDS``.
 
-    stats: by name, -1 where no object could tell, as in COCO. per_class: in the order of the category ids.
+    stats: by name, -1 where no object could tell, as in COCO. rows: what the names mean. per_class: in the order of the
+    category ids.
     precision: float64 [10 IoU thresholds, 101 recalls, K classes], for objects of any size and the most detections.
     scores: float64 of the same shape, the score that reaches a recall.
     """
 
     kind: str
     stats: dict[str, float]
+    rows: tuple[MetricRow, ...]
     per_class: list[ClassMetrics]
     precision: np.ndarray = field(repr=False, compare=False)
     scores: np.ndarray = field(repr=False, compare=False)
     protocol: str = "coco"
+
+    def with_aliases(self) -> dict[str, float]:
+        """Returns ``stats``, and those of them that have a name in the model zoo under that name, too."""
+        return {**self.stats, **{ALIASES[name]: value for name, value in self.stats.items() if name in ALIASES}}
 
 
 def compute_metrics(
@@ -122,32 +167,92 @@ def compute_metrics(
 
     Args:
         truth: The ground truth.
-        records: COCO result records under 'bbox' and 'segm', or one of them.
+        records: COCO result records under 'bbox' and 'segm', or one of them, that fit the ground truth: those of
+            ``coco_records`` or ``read_results``.
         category_ids: The classes that count; the order of ``per_class``.
         image_ids: The images that count; None means all.
-        settings: The library, the rules, and whether boundary AP is wanted too.
+        settings: How they are scored.
 
     Returns:
         The metrics of each kind.
 
     Raises:
-        EvaluationError: The records do not fit the annotations, there is no object to find, or the engine is missing.
+        EvaluationError: There is no object to find, or the engine is missing.
     """
-    images = {image["id"]: image for image in truth.images}
-    wanted = list(images) if image_ids is None else list(image_ids)
+    wanted = [image["id"] for image in truth.images] if image_ids is None else list(image_ids)
     if settings.protocol == "lvis":
         _check_lvis(truth)
-    objects = _objects_that_count(truth, set(category_ids), set(wanted))
-    with_masks = [entry for entry in objects if entry["id"] not in truth.maskless]
-    has_masks = any(not entry["iscrowd"] for entry in with_masks)
-    metrics = {}
+    objects = truth.objects_of(category_ids, wanted)
+    return {
+        kind: _score(truth, annotations, found, kind, category_ids, wanted, settings)
+        for kind, annotations, found in _kinds(objects, records, settings)
+    }
+
+
+def compute_image_metrics(
+    truth: GroundTruth,
+    records: Mapping[str, Sequence[dict[str, Any]]],
+    category_ids: Sequence[CategoryId],
+    image_ids: Sequence[ImageId] | None = None,
+    settings: MetricSettings = COCO_RULES,
+) -> dict[ImageId, dict[str, dict[str, float]]]:
+    """Scores every image for itself.
+
+    Args:
+        truth: The ground truth.
+        records: As for ``compute_metrics``.
+        category_ids: The classes that count.
+        image_ids: The images that count; None means all.
+        settings: How they are scored.
+
+    Returns:
+        AP and AP50 of each kind by image id, for the images with an object that could be found.
+    """
+    wanted = [image["id"] for image in truth.images] if image_ids is None else list(image_ids)
+    image_of = {image["id"]: image for image in truth.images}
+    objects = _by_image(truth.objects_of(category_ids, wanted))
+    found = {kind: _by_image(of_kind) for kind, of_kind in records.items()}
+    scored = {}
+    for image_id in wanted:
+        of_image = {kind: of_kind.get(image_id, []) for kind, of_kind in found.items()}
+        kinds = {}
+        for kind, own, results in _kinds(objects.get(image_id, []), of_image, settings):
+            # The other classes have no object here, and so no AP.
+            classes = list(dict.fromkeys(entry["category_id"] for entry in own if not entry["iscrowd"]))
+            only = replace(truth, images=[image_of[image_id]])
+            stats = _score(only, own, results, kind, classes, [image_id], settings).stats if classes else {}
+            if stats:
+                kinds[kind] = {"AP": stats["AP"], "AP50": stats["AP50"]}
+        if kinds:
+            scored[image_id] = kinds
+    return scored
+
+
+def _by_image(entries: Iterable[dict[str, Any]]) -> dict[ImageId, list[dict[str, Any]]]:
+    grouped: dict[ImageId, list[dict[str, Any]]] = {}
+    for entry in entries:
+        grouped.setdefault(entry["image_id"], []).append(entry)
+    return grouped
+
+
+def _kinds(
+    objects: Sequence[dict[str, Any]], records: Mapping[str, Sequence[dict[str, Any]]], settings: MetricSettings
+) -> Iterator[tuple[str, list[dict[str, Any]], Sequence[dict[str, Any]]]]:
+    """What is scored: each kind with its annotations, numbered from 1 on, and its records."""
+    with_masks = [entry for entry in objects if entry["segmentation"] is not None]
     for kind, of_kind in records.items():
-        _check_records(of_kind, kind, images, {category["id"] for category in truth.categories})
-        for scored in (kind, "boundary") if kind == "segm" and settings.boundary else (kind,):
-            if kind == "bbox" or has_masks:
-                annotations = _numbered(objects if kind == "bbox" else with_masks, kind)
-                metrics[scored] = _score(truth, annotations, of_kind, scored, category_ids, wanted, settings)
-    return metrics
+        if kind == "bbox":
+            yield kind, _numbered(objects), of_kind
+        elif not all(entry["iscrowd"] for entry in with_masks):
+            for scored in (kind, "boundary") if settings.boundary else (kind,):
+                yield scored, _numbered(with_masks), of_kind
+
+
+def _numbered(annotations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {**{key: value for key, value in annotation.items() if value is not None}, "id": number}
+        for number, annotation in enumerate(annotations, 1)
+    ]
 
 
 def _score(
@@ -160,8 +265,9 @@ def _score(
     settings: MetricSettings,
 ) -> Metrics:
     """The metrics of one kind."""
-    rows = PROTOCOLS[settings.protocol]
+    rows = settings.rows()
     limits = tuple(sorted({row.detections for row in rows}))
+    most = limits.index(settings.most_detections)
     problem = Problem(
         truth.images,
         truth.categories,
@@ -176,13 +282,13 @@ def _score(
     curves = accumulate(problem, settings.engine)
     frequency = {category["id"]: category.get("frequency", "") for category in truth.categories}
     frequencies = np.array([frequency.get(category, "") for category in category_ids])
-    stats = {row.name: _value(row, curves, limits, frequencies) for row in rows}
-    precision, scores = curves.precision[..., 0, -1], curves.scores[..., 0, -1]
+    stats = {row.name: _stat(row, curves, limits, frequencies) for row in rows}
+    precision, scores = curves.precision[..., 0, most], curves.scores[..., 0, most]
     per_class = _per_class(precision, annotations, category_ids)
-    return Metrics(kind, stats, per_class, precision, scores, settings.protocol)
+    return Metrics(kind, stats, rows, per_class, precision, scores, settings.protocol)
 
 
-def _value(row: MetricRow, curves: Curves, limits: Sequence[int], frequencies: np.ndarray) -> float:
+def _stat(row: MetricRow, curves: Curves, limits: Sequence[int], frequencies: np.ndarray) -> float:
     """The mean of precision, or of recall, over whatever the metric leaves open; -1 where no object could tell."""
     values = curves.precision if row.name.startswith("AP") else curves.recall
     values = values[..., AREAS.index(row.area), limits.index(row.detections)][IOU_THRESHOLDS[row.iou]]
@@ -190,56 +296,6 @@ def _value(row: MetricRow, curves: Curves, limits: Sequence[int], frequencies: n
         values = values[..., frequencies == row.frequency]
     known = values[values > -1]
     return float(np.mean(known)) if len(known) else -1.0
-
-
-def _objects_that_count(truth: GroundTruth, categories: set[CategoryId], images: set[ImageId]) -> list[dict[str, Any]]:
-    chosen = [
-        annotation
-        for annotation in truth.annotations
-        if annotation["category_id"] in categories and annotation["image_id"] in images
-    ]
-    if all(annotation["iscrowd"] for annotation in chosen):
-        raise EvaluationError(
-            f"{truth.path} has no object of the run's {len(categories)} classes in the {len(images)} images "
-            "to evaluate: check coco_classes and the annotation file"
-        )
-    return chosen
-
-
-def _numbered(annotations: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Copies of annotations, numbered from 1 on since pycocotools takes id 0 for no match."""
-    copies = [dict(annotation, id=number) for number, annotation in enumerate(annotations, 1)]
-    for annotation in copies:
-        if kind != "bbox" and isinstance(annotation["segmentation"], list):
-            # Fewer than three points are no polygon, and four numbers would be read as a box.
-            annotation["segmentation"] = [p for p in annotation["segmentation"] if len(p) >= 6]
-    return copies
-
-
-def _check_records(
-    records: Sequence[dict[str, Any]], kind: str, images: dict[int, dict[str, Any]], categories: set[int]
-) -> None:
-    content = "bbox" if kind == "bbox" else "segmentation"
-    for position, record in enumerate(records):
-        where = f"{kind} result number {position + 1}"
-        if not isinstance(record, dict):
-            raise EvaluationError(f"{where} is a {type(record).__name__}, not an object")
-        for key in ("image_id", "category_id", "score", content):
-            if key not in record:
-                raise EvaluationError(f"{where} has no '{key}'")
-        if record["image_id"] not in images:
-            raise EvaluationError(f"{where} is of image {record['image_id']}, which the annotation file does not list")
-        if record["category_id"] not in categories:
-            raise EvaluationError(
-                f"{where} is of category {record['category_id']}, which the annotation file does not list"
-            )
-        if kind != "bbox":
-            image = images[record["image_id"]]
-            size, expected = list(record[content]["size"]), [image["height"], image["width"]]
-            if size != expected:
-                raise EvaluationError(
-                    f"{where} has a mask of size {size}, but image {record['image_id']} is {expected}"
-                )
 
 
 def _with_area(records: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from maskrcnn.evaluation.metrics import PROTOCOLS, Metrics
+from maskrcnn.evaluation.metrics import Metrics
 from maskrcnn.inference.images import Skipped
 from maskrcnn.inference.pipeline import Speed
 
@@ -14,7 +14,7 @@ MOST_SKIPPED_SHOWN = 10
 def coco_table(metrics: Metrics) -> str:
     """Returns the metrics of one kind in COCO's or LVIS's own wording, so that old scripts can still read them."""
     lines = [f"Evaluate annotation type *{metrics.kind}*", "Accumulating evaluation results..."]
-    for row in PROTOCOLS[metrics.protocol]:
+    for row in metrics.rows:
         title = "Average Precision  (AP)" if row.name.startswith("AP") else "Average Recall     (AR)"
         classes = f"catIds={row.frequency:>3}" if metrics.protocol == "lvis" else ""
         where = f"IoU={row.iou:<9} | area={row.area:>6} | maxDets={row.detections:>3} {classes}"

@@ -21,13 +21,13 @@ class ImageSource(NamedTuple):
     """An image file.
 
     image_id: its id in the annotation file, or its position. size: the (height, width) that the annotations claim, None
-    without a claim. apply_exif: rotate and mirror it as its EXIF orientation says, unless ``size`` tells that
+    where they claim none. apply_exif: rotate and mirror it as its EXIF orientation says, unless ``size`` tells that
     annotations were made on the pixels as stored.
     """
 
     image_id: ImageId
     path: Path
-    size: tuple[int, int] | None = None
+    size: tuple[int | None, int | None] | None = None
     apply_exif: bool = True
 
 
@@ -83,10 +83,12 @@ def decode_file(source: ImageSource) -> np.ndarray:
         raise DataError(f"{path}: the image file cannot be read ({error.strerror or error})") from error
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    if source.size is not None and rgb.shape[:2] != tuple(source.size):
+    height, width = rgb.shape[:2]
+    listed_height, listed_width = source.size or (None, None)
+    if listed_height not in (None, height) or listed_width not in (None, width):
         raise DataError(
-            f"{path}: the image is {rgb.shape[1]}x{rgb.shape[0]} pixels, "
-            f"but the annotations say {source.size[1]}x{source.size[0]}"
+            f"{path}: the image is {width}x{height} pixels, "
+            f"but the annotations say {listed_width or width}x{listed_height or height}"
         )
     return rgb
 

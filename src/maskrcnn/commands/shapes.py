@@ -1,4 +1,4 @@
-"""Draw the shapes data set: from the command line to the folder."""
+"""What ``maskrcnn shapes`` does, from the command line to the folder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 from maskrcnn.cli import Parser
 from maskrcnn.data.shapes.dataset import make_shapes
 
+DESCRIPTION = "Draw a data set of coloured shapes with exact masks; the same seed draws the same pictures."
+
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the data set, and say where it is."""
-    parser = Parser(prog="python -m maskrcnn.data.shapes", description=make_shapes.__doc__)
+    """Draws the data set, and says where it is."""
+    parser = Parser(prog="python -m maskrcnn.data.shapes", description=DESCRIPTION)
     parser.add_argument("out", type=Path, help="folder to draw into, new or empty")
     parser.add_argument("--train", type=int, default=400, help="training pictures (400)")
     parser.add_argument("--val", type=int, default=80, help="validation pictures (80)")

@@ -30,14 +30,17 @@ PREFETCH = 2  # batches made ahead of the one in use
 
 
 class Records(Protocol):
-    """What the loader reads: ``info.sizes`` [n, 2] (height, width) and the samples at given indices."""
+    """What the loader reads: a ``RecordReader``, or whatever else has its interface."""
 
     @property
-    def info(self) -> Any: ...
+    def info(self) -> Any:
+        """A description with the attribute ``sizes``, int [n, 2], height and width of each image."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Returns the number of images."""
 
-    def iter_rows(self, indices: Sequence[int]) -> Generator[Sample, None, None]: ...
+    def iter_rows(self, indices: Sequence[int]) -> Generator[Sample, None, None]:
+        """Yields the samples at ``indices``, in that order; an index may occur again."""
 
 
 class TrainLoader:

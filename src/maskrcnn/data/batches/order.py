@@ -23,8 +23,12 @@ class Purpose(IntEnum):
 def keyed_rng(seed: int, epoch: int, position: int, purpose: Purpose) -> np.random.Generator:
     """Returns the random stream of one sample of an epoch for one purpose.
 
-    ``position`` counts the samples of all ranks in the order of the plan, so the stream depends neither on
-    workers nor on where a run was resumed.
+    Args:
+        seed: of the run.
+        epoch: from 0.
+        position: of the sample among those of all ranks, in the order of the plan, so that the stream depends neither
+            on workers nor on where a run was resumed.
+        purpose: what is drawn.
     """
     return np.random.default_rng([seed, epoch, position, purpose])
 

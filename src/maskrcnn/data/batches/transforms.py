@@ -22,17 +22,28 @@ MAX_HUE = 18.0
 
 
 def canvas_for(height: int, width: int, img_height: int, img_width: int) -> tuple[int, int]:
-    """Returns the canvas (H, W) for an image of ``height`` x ``width``: upright if the image is (h > w).
+    """Returns the canvas (H, W) for an image: upright if the image is (h > w), so that it is not squeezed.
 
-    Both canvases have the sides ``img_height`` and ``img_width``; an upright photograph is not squeezed into a
-    landscape one.
+    Args:
+        height: rows of the image.
+        width: columns of the image.
+        img_height: one side of both canvases.
+        img_width: the other side.
     """
     short, long = sorted((img_height, img_width))
     return (long, short) if height > width else (short, long)
 
 
 def fit_size(height: int, width: int, canvas_h: int, canvas_w: int, keep_ratio: bool = True) -> tuple[int, int]:
-    """Returns the (h, w) in pixels at which an image fills the canvas: with its ratio kept, or all of it."""
+    """Returns the (h, w) in pixels at which an image fills the canvas.
+
+    Args:
+        height: rows of the image.
+        width: columns of the image.
+        canvas_h: rows of the canvas.
+        canvas_w: columns of the canvas.
+        keep_ratio: fill one side and keep the ratio; otherwise fill both.
+    """
     if not keep_ratio:
         return canvas_h, canvas_w
     scale = min(canvas_h / height, canvas_w / width)

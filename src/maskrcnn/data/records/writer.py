@@ -16,12 +16,12 @@ _WRITE_BYTES = 8 * _MIB
 
 
 class RecordWriter:
-    """Rows to a MindRecord file in the making.
+    """A MindRecord file in the making.
 
-    Args:
-        path: the file to make; its index is written beside it.
-        total: about how many bytes all rows have.
-        largest: about how many the largest row has.
+    Attributes:
+        header_bytes: size of the file's header.
+        sizes: (height, width) of the images written.
+        objects: number of their objects.
     """
 
     # MindRecord reserves whole pages and the header: one page for small sets, else about 40, keeps that small
@@ -34,6 +34,13 @@ class RecordWriter:
     _SMALLEST_HEADER = 1 << 14
 
     def __init__(self, path: Path, total: int, largest: int) -> None:
+        """Begins a file.
+
+        Args:
+            path: the file to make; its index is written beside it.
+            total: about how many bytes all rows have.
+            largest: about how many the largest row has.
+        """
         page = total if total <= self._ONE_PAGE else min(total // self._PAGES, self._USUAL_PAGE)
         page = max(page, 2 * largest + _MIB)
         page = min(-(-page // self._PAGE_STEP) * self._PAGE_STEP, self._LARGEST_PAGE)
@@ -51,7 +58,11 @@ class RecordWriter:
         self.objects = 0
 
     def add(self, sample: Sample) -> bool:
-        """Append a row; False where it is larger than a page can be."""
+        """Appends a row; returns False where it is larger than a page can be.
+
+        Raises:
+            DataError: it cannot be written.
+        """
         row = encode_row(sample)
         size = row_bytes(row)
         if size > self._largest_row:
@@ -65,7 +76,11 @@ class RecordWriter:
         return True
 
     def finish(self) -> None:
-        """Write what is left and the index."""
+        """Writes what is left and the index.
+
+        Raises:
+            DataError: they cannot be written.
+        """
         self._flush()
         self._guarded(self._writer.commit)
 
@@ -84,7 +99,7 @@ class RecordWriter:
 
 
 def mindspore_reason(error: object) -> str:
-    """The line of a MindSpore error that says what happened, without its frames and headings."""
+    """Returns the line of a MindSpore error that says what happened, without its frames and headings."""
     lines = [line.strip() for line in str(error).splitlines()]
     telling = [line for line in lines if line and not line.startswith(("-", "Exception thrown", "Syntax error"))]
     return (telling or lines or [""])[0][:200]

@@ -1,11 +1,11 @@
 """A data set that needs no download: pictures of overlapping shapes with exact masks, in COCO's format.
 
-``python -m maskrcnn.data.shapes OUT --train 400 --val 80 --seed 0`` writes ``OUT/train2017``,
-``OUT/val2017`` and ``OUT/annotations/instances_{train,val}2017.json``. Picture i of a split depends on
-(seed, split, i) only, so a larger data set begins with the pictures of a smaller one.
+``python -m maskrcnn.data.shapes OUT --train 400 --val 80 --seed 0`` writes ``OUT/train2017``, ``OUT/val2017`` and
+``OUT/annotations/instances_{train,val}2017.json``. Picture i of a split depends on (seed, split, i) only, so a larger
+data set begins with the pictures of a smaller one.
 
-As in COCO, a visible region in one piece without holes is a polygon, any other is run-length encoded, and a
-cluster of tiny shapes is one crowd region. Category ids have gaps, as COCO's have.
+As in COCO, a visible region in one piece without holes is a polygon, any other is run-length encoded, and a cluster of
+tiny shapes is one crowd region. Category ids have gaps, as COCO's have.
 """
 
 from __future__ import annotations
@@ -31,10 +31,20 @@ _OUTLINE_SCALE = 6  # masks are enlarged before their outline is traced, see _ou
 def make_shapes(
     root: Path | str, train: int = 400, val: int = 80, size: tuple[int, int] = (256, 320), seed: int = 0
 ) -> Path:
-    """Draw the data set into ``root`` and return it; nothing is drawn if it already holds the same one.
+    """Draws the data set; nothing is drawn if the folder already holds the same one.
 
-    ``size`` is height and width in pixels of a landscape picture; upright ones are transposed. Raises
-    DataError for impossible numbers, or if ``root`` holds anything else.
+    Args:
+        root: folder to draw into, new or empty.
+        train: number of training pictures.
+        val: number of validation pictures.
+        size: height and width in pixels of a landscape picture; upright ones are transposed.
+        seed: another seed draws other pictures.
+
+    Returns:
+        ``root``.
+
+    Raises:
+        DataError: a number is impossible, or ``root`` holds anything else or cannot be written.
     """
     root = Path(root)
     if min(train, val) < 1 or min(size) < 128 or seed < 0:
@@ -100,7 +110,7 @@ def _write_split(root: Path, split: str, count: int, size: tuple[int, int], seed
 
 
 def annotate(instance: Instance) -> dict[str, Any]:
-    """The COCO annotation of an instance, without its ids; box x, y, width, height in pixels, float."""
+    """Returns the COCO annotation of an instance, without its ids; box x, y, width, height in pixels, float."""
     mask = instance.visible
     rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
     box = coco_mask.toBbox(rle).tolist()

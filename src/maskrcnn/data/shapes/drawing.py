@@ -1,7 +1,7 @@
 """Drawing the scenes of the shapes data set: textured backgrounds, overlapping shapes, crowds, noise.
 
-Every random number comes from the generator a scene is given. Later shapes lie on top; a shape is placed only
-where all shapes below it stay well visible, so that whatever can be seen is annotated.
+Every random number comes from the generator a scene is given. Later shapes lie on top; a shape is placed only where all
+shapes below it stay well visible, so that whatever can be seen is annotated.
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ _SUPERSAMPLE = 4  # shapes are drawn that much larger and averaged, which gives 
 class Instance:
     """An annotated object.
 
-    visible: bool [h, w], the pixels of it that nothing hides. drawn: how many there were when it was drawn.
+    Attributes:
+        category: its class.
+        visible: bool [h, w], the pixels of it that nothing hides.
+        drawn: how many pixels it had when it was drawn.
+        crowd: whether it is a cluster that is annotated as one region.
     """
 
     category: str
@@ -42,7 +46,16 @@ class Instance:
 def draw_scene(
     rng: np.random.Generator, size: tuple[int, int], categories: Sequence[str]
 ) -> tuple[np.ndarray, list[Instance]]:
-    """One picture, uint8 RGB [h, w, 3], and its instances from back to front; ``size`` is (height, width)."""
+    """Draws one picture.
+
+    Args:
+        rng: draws everything.
+        size: (height, width) of a landscape picture.
+        categories: names of the classes, see ``shape_rings``.
+
+    Returns:
+        The picture, uint8 RGB [h, w, 3], and its instances from back to front.
+    """
     height, width = size[::-1] if rng.random() < UPRIGHT_SHARE else size
     picture = _background(rng, height, width)
     instances: list[Instance] = []
@@ -63,7 +76,7 @@ def _choose(rng: np.random.Generator, categories: Sequence[str]) -> tuple[str, f
 def _add_shape(
     rng: np.random.Generator, picture: np.ndarray, instances: list[Instance], category: str, hue: float
 ) -> None:
-    """Draw one shape where enough of the others stays visible; none if no such place is found soon."""
+    """Draws one shape where enough of the others stays visible; none if no such place is found soon."""
     height, width = picture.shape[:2]
     low, high, _ = _RADII[rng.choice(len(_RADII), p=[share for *_, share in _RADII])]
     radius = rng.uniform(low, high) * min(height, width)
@@ -87,7 +100,7 @@ def _well_visible(item: Instance) -> bool:
 def _add_crowd(
     rng: np.random.Generator, picture: np.ndarray, instances: list[Instance], category: str, hue: float
 ) -> None:
-    """Draw a cluster of tiny shapes of one class that are annotated together."""
+    """Draws a cluster of tiny shapes of one class that are annotated together."""
     height, width = picture.shape[:2]
     scale = min(height, width)
     middle = rng.uniform(0.2, 0.8, 2) * (width, height)
@@ -102,7 +115,13 @@ def _add_crowd(
 
 
 def shape_rings(rng: np.random.Generator, category: str, radius: float) -> list[np.ndarray]:
-    """The outline of a randomly turned shape around the origin: polygons [n, 2]; a second one is a hole."""
+    """Returns the outline of a randomly rotated shape around the origin, polygons float64 [n, 2]; a second is a hole.
+
+    Args:
+        rng: draws the rotation and the proportions.
+        category: circle, ring, square, triangle, star or cross.
+        radius: in pixels.
+    """
     if category in ("circle", "ring"):
         outer = _regular(48, radius)
         return [outer] if category == "circle" else [outer, _regular(48, radius * rng.uniform(0.45, 0.65))]
@@ -117,12 +136,12 @@ def shape_rings(rng: np.random.Generator, category: str, radius: float) -> list[
         arm = radius * rng.uniform(0.26, 0.36)
         corner = np.array([(arm, arm), (arm, radius), (-arm, radius)])
         quarter = np.array([[0, 1], [-1, 0]])
-        points = np.concatenate([corner @ np.linalg.matrix_power(quarter, turn) for turn in range(4)])
+        points = np.concatenate([corner @ np.linalg.matrix_power(quarter, times) for times in range(4)])
     else:
         raise ValueError(f"no shape is called {category!r}")
     angle = rng.uniform(0, 2 * np.pi)
-    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    return [points @ turn * rng.uniform(0.9, 1.1, 2)]
+    rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return [points @ rotation * rng.uniform(0.9, 1.1, 2)]
 
 
 def _regular(corners: int, radius: float) -> np.ndarray:
@@ -155,7 +174,7 @@ def _colour(rng: np.random.Generator, hue: float) -> np.ndarray:
 
 
 def _paint(rng: np.random.Generator, picture: np.ndarray, alpha: np.ndarray, hue: float) -> None:
-    """Colour the shape ``alpha`` onto the picture in place: plain, shaded or striped, and seen against it."""
+    """Colours the shape ``alpha`` onto the picture in place: plain, shaded or striped, and seen against it."""
     left, top, width, height = cv2.boundingRect((alpha > 0).astype(np.uint8))
     inside = alpha[top : top + height, left : left + width, None]
     window = picture[top : top + height, left : left + width]

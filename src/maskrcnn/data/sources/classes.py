@@ -201,13 +201,13 @@ class _Categories:
         return name in self._by_name
 
     def names(self) -> tuple[str, ...]:
-        """The names of all classes in the order of their ids, numbers before texts."""
+        """Returns the names of all classes in the order of their ids, numbers before texts."""
         classes = [(identity, name) for name, ids in self._by_name.items() for identity in ids]
         classes.sort(key=lambda one: (isinstance(one[0], str), one[0]))
         return tuple(dict.fromkeys(name for identity, name in classes if identity not in self._groups))
 
     def id_of(self, name: str) -> Any:
-        """The id of the one class called ``name``, as the file has it."""
+        """Returns the id of the one class called ``name``, as the file has it."""
         ids = self._by_name[name]
         if len(ids) > 1:
             ids = [identity for identity in ids if identity not in self._groups] or ids[:1]

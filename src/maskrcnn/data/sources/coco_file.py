@@ -179,7 +179,7 @@ class _AnnotationTable:
         self._length.append(place[1] - place[0])
 
     def finish(self, images: set[int], numbers: _Numbers, report: Callable[[Issue], None]) -> _AnnotationTable:
-        """Leave out what is there twice or belongs to no image, telling ``report``, and sort by image."""
+        """Leaves out what is there twice or belongs to no image, telling ``report``, and sorts by image."""
         image, identity = np.array(self._image, np.int64), np.array(self._id, np.int64)
         order = np.argsort(identity, kind="stable")
         again = np.zeros(image.size, bool)

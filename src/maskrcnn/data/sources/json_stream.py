@@ -1,15 +1,15 @@
-"""Read a large JSON file element by element, so that an annotation file of any size needs little memory.
+"""Large JSON files, read element by element, so that an annotation file of any size needs little memory.
 
-A COCO instances file is one object whose lists (``images``, ``annotations``, ``categories``) hold up to a
-million elements: 450 MB of text for train2017, several GB as Python objects. Here only one element exists
-at a time, and its place in the file is given, so that it can be read again when it is needed.
+A COCO instances file is one object whose lists (``images``, ``annotations``, ``categories``) hold up to a million
+elements: 450 MB of text for train2017, several GB as Python objects. Here only one element exists at a time, and its
+place in the file is given, so that it can be read again when it is needed.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,8 +22,10 @@ _BOM = b"\xef\xbb\xbf"
 _UTF16 = ("\xff\xfe", "\xfe\xff")  # the byte order marks, as latin-1
 
 
-def iter_elements(path: str | Path, keys: Collection[str], on_chunk=None) -> Iterator[tuple[str, Any, tuple[int, int]]]:
-    """The elements of the lists ``keys`` of the JSON object in ``path``, in the order of the file.
+def iter_elements(
+    path: str | Path, keys: Collection[str], on_chunk: Callable[[bytes], None] | None = None
+) -> Iterator[tuple[str, Any, tuple[int, int]]]:
+    """Yields the elements of the lists ``keys`` of the JSON object in ``path``, in the order of the file.
 
     Args:
         path: a UTF-8 JSON file whose root is an object.
@@ -64,12 +66,12 @@ def iter_elements(path: str | Path, keys: Collection[str], on_chunk=None) -> Ite
 
 
 def parse_bytes(data: bytes) -> Any:
-    """Parse the bytes of one element, as cut out by its byte range."""
+    """Parses the bytes of one element, as cut out by its byte range."""
     return json.loads(data.decode("utf-8"))
 
 
 def file_checksum(path: str | Path, most: int | None = None) -> tuple[int, int]:
-    """Number of bytes and CRC-32 of a file, or of its first ``most`` bytes."""
+    """Returns the number of bytes and the CRC-32 of a file, or of its first ``most`` bytes."""
     size = crc = 0
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK if most is None else min(_CHUNK, most - size)):
@@ -81,9 +83,9 @@ def file_checksum(path: str | Path, most: int | None = None) -> tuple[int, int]:
 class _Cursor:
     """A position in the file with a window of its text.
 
-    The window is decoded as latin-1, one character a byte, so that positions are byte offsets. JSON's
-    syntax is ASCII and the bytes of other UTF-8 characters are all above it, so the structure is read
-    correctly; a value with such characters is parsed once more from its bytes.
+    The window is decoded as latin-1, one character a byte, so that positions are byte offsets. JSON's syntax is ASCII
+    and the bytes of other UTF-8 characters are all above it, so the structure is read correctly; a value with such
+    characters is parsed once more from its bytes.
     """
 
     def __init__(self, file: IO[bytes], path: str | Path, on_chunk) -> None:
@@ -101,7 +103,7 @@ class _Cursor:
             self._pos = len(_BOM)
 
     def peek(self) -> str:
-        """The next character that is not white space, "" at the end of the file; not consumed."""
+        """Returns the next character that is not white space, "" at the end of the file; not consumed."""
         while True:
             while self._pos < len(self._text):
                 if self._text[self._pos] not in _SPACE:
@@ -117,7 +119,7 @@ class _Cursor:
         self._pos += 1
 
     def value(self) -> tuple[Any, int, int]:
-        """Consume one value of any kind; returns it with its byte range."""
+        """Consumes one value of any kind; returns it with its byte range."""
         self.peek()
         while True:
             try:
@@ -159,7 +161,7 @@ class _Cursor:
             self.take(",")
 
     def _fill(self) -> None:
-        """Drop what is consumed and at least double the rest, so that long values take linear time."""
+        """Drops what is consumed and at least doubles the rest, so that long values take linear time."""
         rest = self._text[self._pos :]
         chunk = self._file.read(max(_CHUNK, len(rest)))
         if self._on_chunk is not None:

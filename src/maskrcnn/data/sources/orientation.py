@@ -40,7 +40,7 @@ def inverse(orientation: int) -> int:
 
 
 def exchanges_sides(orientation: int) -> bool:
-    """Whether height and width are exchanged."""
+    """Returns whether height and width are exchanged."""
     return _STEPS[orientation][0]
 
 
@@ -59,7 +59,17 @@ def orient_image(rgb: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def orient_boxes(boxes: np.ndarray, height: float, width: float, orientation: int) -> np.ndarray:
-    """Returns boxes [n, 4] of an image ``height`` x ``width`` in an orientation of it."""
+    """Returns where boxes of an image lie in an orientation of it.
+
+    Args:
+        boxes: float [n, 4], x1, y1, x2, y2 in pixels.
+        height: of the image before it is oriented.
+        width: of the image before it is oriented.
+        orientation: 1..8.
+
+    Returns:
+        float [n, 4].
+    """
     exchange, rows, columns = _STEPS[orientation]
     x1, y1, x2, y2 = boxes.T
     if exchange:

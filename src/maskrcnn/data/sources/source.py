@@ -185,7 +185,14 @@ def clip_box(
 
 
 def make_sample(image_id: int, file_name: str, image: ImageFile, objects: list[tuple]) -> Sample:
-    """Returns the Sample of ``image`` and its ``objects`` [(box, label, crowd, rle), ...]."""
+    """Returns the Sample of an image and its objects.
+
+    Args:
+        image_id: number of the image.
+        file_name: name of the image in messages.
+        image: the file.
+        objects: (box, label, crowd, rle) of each, as in ``Sample``.
+    """
     boxes, labels, crowd, rles = zip(*objects) if objects else ((), (), (), ())
     return Sample(
         image_id=image_id,

@@ -23,7 +23,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from maskrcnn.data.records.conversion import RecordReader, convert
+from maskrcnn.data.records.conversion import convert_to_mindrecord
+from maskrcnn.data.records.reader import RecordReader
 from maskrcnn.data.sources.coco import CocoSource
 
 MIB = 1 << 20
@@ -69,7 +70,9 @@ def measure(ann_file: Path, image_dir: Path, folder: Path, workers: int) -> dict
     start, cpu_start = time.perf_counter(), time.process_time()
     source = CocoSource(ann_file, image_dir)
     indexed = time.perf_counter() - start
-    report = convert(source, folder, name="bench", classes=source.classes, settings={}, workers=workers, progress=False)
+    report = convert_to_mindrecord(
+        source, folder, name="bench", classes=source.classes, settings={}, workers=workers, progress=False
+    )
     cpu = time.process_time() - cpu_start
     peak = peak_mib()
     reader = RecordReader(report.path)

@@ -83,7 +83,7 @@ def write_data(cfg, record: Path, batches: list, rates: np.ndarray, path: Path, 
     """What the peer needs: images, objects and whole masks as they are on the canvas, and the order of the images."""
     from pycocotools import mask as coco_mask
 
-    from maskrcnn.data.records.conversion import RecordReader
+    from maskrcnn.data.records.reader import RecordReader
 
     reader = RecordReader(record)
     samples = {sample.image_id: sample for sample in reader.iter_rows(range(len(reader)))}

@@ -25,7 +25,7 @@ from maskrcnn import cli
 from maskrcnn.config import Config
 from maskrcnn.data.batches import batch as batch_module
 from maskrcnn.data.batches.loader import TrainLoader
-from maskrcnn.data.records.conversion import convert
+from maskrcnn.data.records.conversion import convert_to_mindrecord
 from maskrcnn.data.sources.coco import CocoSource
 
 STAGES = {
@@ -94,7 +94,9 @@ def main() -> None:
     cfg = Config()
     source = CocoSource(args.coco_root / "annotations" / f"instances_{args.split}.json", args.coco_root / args.split)
     with tempfile.TemporaryDirectory() as folder:
-        report = convert(source, folder, name=args.split, classes=source.classes, settings={}, progress=False)
+        report = convert_to_mindrecord(
+            source, folder, name=args.split, classes=source.classes, settings={}, progress=False
+        )
         print("\n".join(report.lines()))
         print(f"{cfg.img_height}x{cfg.img_width}, batch {cfg.batch_size}, {len(os.sched_getaffinity(0))} cores")
         print(f"peak memory before loading (MindSpore imported, data converted): {peak_mib():.0f} MiB")

@@ -24,7 +24,7 @@ from maskrcnn.errors import DataError
 @pytest.fixture(scope="module")
 def record(tmp_path_factory) -> Path:
     """A record on disk of five drawn images, lying and upright, one with a crowd region."""
-    from maskrcnn.data.records.conversion import convert
+    from maskrcnn.data.records.conversion import convert_to_mindrecord
     from maskrcnn.data.sources.coco import CocoSource
 
     folder = tmp_path_factory.mktemp("record")
@@ -50,7 +50,7 @@ def record(tmp_path_factory) -> Path:
         json.dumps({"images": images, "annotations": annotations, "categories": categories})
     )
     source = CocoSource(folder / "instances.json", folder)
-    report = convert(source, folder, name="train", classes=source.classes, settings={}, progress=False)
+    report = convert_to_mindrecord(source, folder, name="train", classes=source.classes, settings={}, progress=False)
     return report.path
 
 
@@ -61,7 +61,7 @@ def small_config() -> Config:
 
 
 def test_a_record_on_disk_gives_the_batches_of_its_samples(record):
-    from maskrcnn.data.records.conversion import RecordReader
+    from maskrcnn.data.records.reader import RecordReader
 
     cfg = small_config()
     loader = TrainLoader.from_config(cfg, record)

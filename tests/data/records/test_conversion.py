@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 import maskrcnn
-from maskrcnn.data.records.conversion import RecordReader, check_info, convert, read_info
+from maskrcnn.data.records.conversion import convert_to_mindrecord
+from maskrcnn.data.records.info import check_info, read_info
+from maskrcnn.data.records.reader import RecordReader
 from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.data.sources.coco import CocoSource
 from maskrcnn.data.sources.report import Issue, Reason
@@ -69,7 +71,9 @@ class MemorySource:
 
 
 def run(source, folder, **settings):
-    return convert(source, folder, name="r", classes=source.classes, settings=settings, workers=2, progress=False)
+    return convert_to_mindrecord(
+        source, folder, name="r", classes=source.classes, settings=settings, workers=2, progress=False
+    )
 
 
 def assert_same(found: Sample, expected: Sample) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from maskrcnn.config import Config
-from maskrcnn.data.records.conversion import RecordReader, convert_from_config
+from maskrcnn.data.records.conversion import convert_from_config
+from maskrcnn.data.records.reader import RecordReader
 from maskrcnn.errors import DataError
 
 

@@ -95,7 +95,7 @@ class TrainLoader:
     @classmethod
     def from_config(cls, cfg: Config, record_path: str | Path, rank: int = 0, world: int = 1) -> TrainLoader:
         """Build the loader of a training run from its configuration and the record at ``record_path``."""
-        from maskrcnn.data.records.conversion import RecordReader  # imports MindSpore, which takes seconds
+        from maskrcnn.data.records.reader import RecordReader  # imports MindSpore, which takes seconds
 
         assign = AssignSettings(
             pos_iou_thr=cfg.pos_iou_thr,

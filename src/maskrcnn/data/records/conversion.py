@@ -1,28 +1,25 @@
-"""Records: a data set in one MindRecord file, written in one pass with bounded memory, read in any order.
+"""Conversion of a data set to one MindRecord file, in one pass with bounded memory.
 
-A row holds the image file's bytes as they came and its objects (see :mod:`maskrcnn.data.records.row`), so a
-record is about as large as the data set and depends on nothing but the data set and the class list.
+A row holds the image file's bytes as they came and its objects (see :mod:`maskrcnn.data.records.row`), so a record is
+about as large as the data set and depends on nothing but the data set and the class list.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mindspore.dataset as ds
 import numpy as np
 from tqdm import tqdm
 
 from maskrcnn.config import Config
 from maskrcnn.data.records.fingerprint import FolderFingerprint
 from maskrcnn.data.records.info import RecordInfo, check_info, index_path, info_path, read_info, write_info
-from maskrcnn.data.records.row import decode_row
 from maskrcnn.data.records.workspace import publish, workspace
-from maskrcnn.data.records.writer import RecordWriter, mindspore_reason
+from maskrcnn.data.records.writer import RecordWriter
 from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.data.sources.coco import CocoSource
 from maskrcnn.data.sources.json_stream import file_checksum
@@ -32,16 +29,6 @@ from maskrcnn.data.sources.source import Source, require_file, require_folder
 from maskrcnn.data.sources.txt import TxtSource
 from maskrcnn.errors import DataError
 from maskrcnn.threads import map_in_order
-
-__all__ = [
-    "ConversionReport",
-    "RecordReader",
-    "check_info",
-    "convert",
-    "convert_from_config",
-    "decode_row",
-    "read_info",
-]
 
 _IMAGE_FOLDER = "image_folder"  # entry of a record's source: the fingerprint of the folder it was made from
 _MIB = 1 << 20
@@ -70,7 +57,7 @@ class ConversionReport:
         ]
 
 
-def convert(
+def convert_to_mindrecord(
     source: Source,
     output_dir: str | Path,
     *,
@@ -197,7 +184,7 @@ def convert_from_config(cfg: Config) -> Path:
         require_file(cfg.anno_path, "the TXT annotation file", "anno_path")
         require_folder(cfg.image_dir, "the image folder", "image_dir")
         source = TxtSource(annotations, images, cfg.coco_classes, **handling)
-    report = convert(
+    report = convert_to_mindrecord(
         source,
         folder,
         name=path.stem,
@@ -251,59 +238,3 @@ def _write(writer: RecordWriter, sample: Sample, max_objects: int | None) -> lis
     if max_objects is not None and objects > max_objects:
         return [Issue(Reason.CROWDED, f"{where}, {objects} objects")]
     return []
-
-
-class RecordReader:
-    """Rows of a finished record in any order, with memory for a few rows.
-
-    Rows come through MindDataset, its only reader with a stable interface; it gives some thousand rows a second.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        """Opens the record ``path`` (a ``.mindrecord`` file).
-
-        Raises:
-            DataError: see :func:`read_info`.
-        """
-        self.info = read_info(path)
-
-    def __len__(self) -> int:
-        """Returns the number of rows."""
-        return len(self.info)
-
-    def iter_rows(self, indices: Sequence[int]) -> Iterator[Sample]:
-        """Yields the samples at ``indices``, in exactly that order; an index may occur again.
-
-        Raises:
-            DataError: a row is damaged.
-            IndexError: an index is not in 0..len - 1.
-        """
-        wanted = [int(i) for i in indices]
-        if not wanted:
-            return
-        if min(wanted) < 0 or max(wanted) >= len(self):
-            raise IndexError(f"row indices {min(wanted)}..{max(wanted)} of a record of {len(self)} rows")
-        # MindRecord's samplers take at most as many indices as there are rows
-        for first in range(0, len(wanted), len(self)):
-            yield from self._iter_part(wanted[first : first + len(self)])
-
-    def _iter_part(self, indices: list[int]) -> Iterator[Sample]:
-        given = 0
-        rows = None
-        try:
-            sampler = ds.SubsetSampler(indices)
-            dataset = ds.MindDataset(str(self.info.path), sampler=sampler, num_parallel_workers=1)
-            rows = dataset.create_dict_iterator(num_epochs=1, output_numpy=True)
-            for row in rows:
-                given += 1
-                yield decode_row(row)
-        except (RuntimeError, ValueError) as error:
-            raise self._unreadable(error) from None
-        finally:
-            if rows is not None:
-                rows.stop()
-        if given != len(indices):
-            raise self._unreadable(f"{given} rows came instead of {len(indices)}")
-
-    def _unreadable(self, error: object) -> DataError:
-        return DataError(f"the record {self.info.path} cannot be read; convert again ({mindspore_reason(error)})")

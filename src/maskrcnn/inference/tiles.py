@@ -133,7 +133,7 @@ class _Piece(NamedTuple):
         return full
 
     def agrees(self, other: _Piece) -> bool:
-        """Whether both are one object, seen from different tiles."""
+        """Tells whether both are one object, seen from different tiles."""
         if self.label != other.label or self.tile == other.tile:
             return False
         region = Tile(
@@ -174,7 +174,7 @@ class _Object:
         return (*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist())
 
     def agrees(self, piece: _Piece) -> bool:
-        """Whether a detection is this object, or a part of it."""
+        """Tells whether a detection is this object, or a part of it."""
         return any(member.agrees(piece) for member in self.members)
 
     def take(self, other: _Object) -> None:

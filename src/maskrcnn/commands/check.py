@@ -19,7 +19,7 @@ from maskrcnn.data.inspection.report import report_json, report_lines
 from maskrcnn.data.sources.source import read_image
 from maskrcnn.errors import ConfigError
 from maskrcnn.inference.contact_sheet import SheetObject, SheetPicture, contact_sheet
-from maskrcnn.inference.visualize import printable, save_picture
+from maskrcnn.inference.visualize import save_picture
 
 EXIT_MUST_MEND = 1
 DESCRIPTION = """\
@@ -130,5 +130,5 @@ def _sheet_object(split: SplitLabels, classes: Sequence[str], index: int) -> She
     counts = split.segmentations[index]
     size = split.sizes[split.image[index]].tolist()
     mask = None if counts is None else coco_mask.decode({"size": size, "counts": counts}).astype(bool)
-    text = printable(name, label) + (" (crowd)" if split.crowd[index] else "")
+    text = name + (" (crowd)" if split.crowd[index] else "")
     return SheetObject(tuple(split.boxes[index]), mask, label, text)

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from maskrcnn.inference.text import draw_text, text_size
 from maskrcnn.inference.visualize import class_colour
 
 _GROUND, _INK, _PAPER = (245, 245, 245), (30, 30, 30), (255, 255, 255)
 _TINT = 0.4
 _BAR, _GAP = 22, 8
-_FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
+_FONT_SCALE = 0.42
 
 
 class SheetObject(NamedTuple):
@@ -57,7 +58,7 @@ def contact_sheet(pictures: Sequence[SheetPicture], columns: int = 4, cell: tupl
         y, x = top + _BAR + (height - small.shape[0]) // 2, left + (width - small.shape[1]) // 2
         page[y : y + small.shape[0], x : x + small.shape[1]] = small
         caption = _shortened(picture.caption, width)
-        cv2.putText(page, caption, (left, top + _BAR - 7), _FONT, _FONT_SCALE, _INK, 1, cv2.LINE_AA)
+        draw_text(page, caption, (left, top + _BAR - 7), _FONT_SCALE, _INK)
     return page
 
 
@@ -93,7 +94,7 @@ def _label_places(
     """Yields the rectangle x1, y1, x2, y2 of each object's name; None where it would hide another name."""
     taken: list[tuple[int, int, int, int]] = []
     for item in objects:
-        (wide, tall), below = cv2.getTextSize(item.name, _FONT, _FONT_SCALE, 1)
+        wide, tall, below = text_size(item.name, _FONT_SCALE)
         x = int(min(max(item.box[0] * scale, 0), max(size[0] - wide - 4, 0)))
         y = int(max(item.box[1] * scale - tall - below - 2, 0))
         place = (x, y, min(x + wide + 4, size[0]), min(y + tall + below + 2, size[1]))
@@ -111,14 +112,14 @@ def _write(small: np.ndarray, item: SheetObject, place: tuple[int, int, int, int
     colour = class_colour(item.label)
     small[y1:y2, x1:x2] = colour
     light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
-    cv2.putText(small, item.name, (x1 + 2, y2 - 4), _FONT, _FONT_SCALE, _INK if light else _PAPER, 1, cv2.LINE_AA)
+    below = text_size(item.name, _FONT_SCALE).below
+    draw_text(small, item.name, (x1 + 2, y2 - below), _FONT_SCALE, _INK if light else _PAPER)
 
 
 def _shortened(text: str, width: int) -> str:
-    """Returns as much of the end of a text as fits into ``width`` pixels; what OpenCV's fonts lack becomes '?'."""
-    text = text.encode("ascii", "replace").decode()
-    if cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)[0][0] <= width:
+    """Returns as much of the end of a text as fits into ``width`` pixels."""
+    if text_size(text, _FONT_SCALE).width <= width:
         return text
-    while text and cv2.getTextSize("..." + text, _FONT, _FONT_SCALE, 1)[0][0] > width:
+    while text and text_size("..." + text, _FONT_SCALE).width > width:
         text = text[1:]
     return "..." + text

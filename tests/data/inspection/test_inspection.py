@@ -105,7 +105,8 @@ PLANTED = [
 def test_a_planted_mistake_is_named(kind: Kind, edit, word: str, root: Path):
     change(root, "train2017", edit)
     found = kinds(root)
-    assert (len(found[kind]) == 1 and word in found[kind][0] and "3.jpg" in found[kind][0]) or "1.jpg" in found[kind][0]
+    assert len(found[kind]) == 1 and word in found[kind][0]
+    assert any(image in found[kind][0] for image in ("image 1 ", "image 3 ", "image 3,", "image 1:"))
     others = found.keys() - {kind, Kind.TOO_SMALL if kind is Kind.TINY else kind}
     assert not others
 

@@ -64,6 +64,8 @@ def test_a_run_that_starts_from_weights_takes_the_network_alone():
     cfg, _ = joined(roles=TO_START)
     assert (cfg.backbone, cfg.pixel_std) == ("resnet18", (1, 1, 1))
     assert (cfg.img_width, cfg.base_lr, cfg.freeze_at, cfg.test_score_thr) == (1280, 0.02, 2, 0.05)
+    assert cfg.norm == "frozen_bn"  # whether norms are trained is the new run's affair
+    assert joined(stored={"norm": "gn"}, roles=TO_START)[0].norm == "gn"
     cfg, notes = joined("--backbone", "resnet50", roles=TO_START)  # heads may be taken from another network
     assert cfg.backbone == "resnet50" and len(notes) == 1
 
@@ -73,6 +75,13 @@ def test_classes():
     assert joined("--coco_classes", "[]", class_names=("cat",))[0].coco_classes == ("background", "cat")
     assert joined("--coco_classes", "cow", class_names=("cat",))[0].coco_classes == ("cow",)
     assert joined()[0].coco_classes == Config().coco_classes
+
+
+def test_a_run_that_continues_keeps_its_list_of_classes():
+    """The record of its data depends on it."""
+    stored = {**MADE.to_dict(), "coco_classes": []}
+    assert joined(stored=stored, roles=TO_CONTINUE)[0].coco_classes == ()
+    assert joined("--coco_classes", "cat", stored=stored, roles=TO_CONTINUE)[0].coco_classes == ("cat",)
 
 
 def test_a_part_of_the_settings_is_enough():

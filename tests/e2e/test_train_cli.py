@@ -37,6 +37,9 @@ def test_a_run_converts_trains_saves_and_logs(whole):
     assert "4 of 4 images" in output
     line = re.search(r"^epoch 3/3 step 2/2 loss .* s/step .* images/s data wait .* memory .* GiB ETA", output, re.M)
     assert line, output
+    assert "learning rate: peak 0.0025 (base_lr 0.02 x 2 / 16 images a step), after 2 steps of warm-up" in output
+    assert re.search(r"^device: CPU \(.+\), no Ascend or GPU device was found$", output, re.M)
+    assert "WARNING" not in output
     names = sorted(path.name for path in (folder / "checkpoint").iterdir())
     assert names[0] == "best.ckpt"
     assert names[-1] == "maskrcnn-3_2.ckpt"
@@ -82,6 +85,22 @@ def test_a_killed_run_resumes_exactly(data, whole, tmp_path):
         meta.pop(key), other_meta.pop(key)
     assert meta == other_meta
     assert (folder / "log/loss_0.log").read_text() == (tmp_path / "log/loss_0.log").read_text()
+
+
+def test_a_checkpoint_resumes_without_any_settings(whole, tmp_path, capsys):
+    """Network, data and recipe are those of the checkpoint, and the run ends with the same weights."""
+    folder, _ = whole
+    oldest = min((folder / "checkpoint").glob("maskrcnn-*_*.ckpt"), key=lambda path: path.stat().st_mtime)
+    paths = ["--save_checkpoint_path", tmp_path / "checkpoint", "--log_dir", tmp_path, "--eval_interval_epochs", "0"]
+    assert main([str(text) for text in ("--resume", oldest, *paths)]) == 0
+    assert "settings changed since then: eval_interval_epochs 3 -> 0\n" in capsys.readouterr().out
+    (arrays, _), (others, _) = (
+        load_checkpoint(place / "checkpoint" / "maskrcnn-3_2.ckpt") for place in (folder, tmp_path)
+    )
+    assert arrays.keys() == others.keys()
+    assert all(arrays[name].tobytes() == others[name].tobytes() for name in arrays)
+    with pytest.raises(MaskRCNNError, match=r"backbone is 'resnet50' \(--backbone\), but .* was made with 'resnet18'"):
+        main([str(text) for text in ("--resume", oldest, *paths, "--backbone", "resnet50")])
 
 
 def test_a_signal_saves_and_a_whole_checkpoint_can_start_another_run(data, whole, tmp_path):

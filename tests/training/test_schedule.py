@@ -80,3 +80,21 @@ def test_what_cannot_work_is_refused():
         LearningRate(peak=1.0, total_steps=10, kind="poly")
     with pytest.raises(ConfigError, match="epoch_size"):
         LearningRate(peak=1.0, total_steps=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "world_size", "line"),
+    [
+        ({}, 1, "peak 0.0025 (base_lr 0.02 x 2 / 16 images a step), after 500 steps of warm-up, then falling in steps"),
+        ({}, 8, "peak 0.02 (base_lr 0.02 x 16 / 16 images a step)"),
+        (
+            {"scale_lr": False, "lr_schedule": "cosine", "warmup_step": 0},
+            1,
+            "peak 0.02 (base_lr 0.02, not scaled), falling a",
+        ),
+    ],
+)
+def test_the_peak_is_told_with_its_origin(changes, world_size, line):
+    cfg = config(**changes)
+    rate = LearningRate.from_config(cfg, steps_per_epoch=100, world_size=world_size)
+    assert line in rate.describe(cfg, world_size)

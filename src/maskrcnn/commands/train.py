@@ -24,17 +24,24 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> int
     """
     cfg = load_config(argv, defaults=defaults, description="Train Mask R-CNN.")
     # MindSpore takes seconds to import: mistakes in the settings are reported before that.
+    from maskrcnn.checkpoint.folder import CheckpointFolder
     from maskrcnn.data.records.conversion import convert_from_config
     from maskrcnn.device import join_process_group
     from maskrcnn.training.build import build_trainer
-    from maskrcnn.training.folders import run_folders
+    from maskrcnn.training.folders import make_folders, run_folders
+    from maskrcnn.training.start import find_start
 
     if cfg.only_create_dataset:
         convert_from_config(cfg)
         return 0
     group = join_process_group(cfg)
     with run_folders(cfg, group.rank) as checkpoints:  # before a conversion that may take long
-        code = build_trainer(cfg, convert_once(cfg, group), checkpoints, group).train()
+        start = find_start(cfg, checkpoints, group)
+        cfg = start.cfg
+        make_folders(cfg)  # those that the settings of a checkpoint ask for besides
+        if checkpoints:
+            checkpoints = CheckpointFolder(cfg.save_checkpoint_path, cfg.keep_checkpoint_max)
+        code = build_trainer(cfg, convert_once(cfg, group), checkpoints, group, start).train()
         group.barrier("rank 0 to write its last checkpoint")  # a process that ends with a signal's code ends the others
     return code
 

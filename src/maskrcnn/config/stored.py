@@ -50,19 +50,21 @@ def with_stored(
         raise ConfigError(*lines) from error
     problems, notes = Problems(), []
     values = cfg.to_dict()
+    starting, continuing = tuple(roles) == TO_START, tuple(roles) == TO_CONTINUE
     for key in keys_of_role(*roles):
-        if key not in said or key == CLASSES:
+        if key not in said or (key == CLASSES and not continuing):
             continue
         if key not in cfg.given:
-            values[key] = own[key]
+            if not (starting and key == "norm" and not contradict(key, values[key], own[key])):
+                values[key] = own[key]
             continue
         given, where = cfg.given[key]
         values[key] = {**own[key], **given} if isinstance(given, dict) else values[key]
-        if key in keys_of_role("network") and contradict(key, values[key], own[key]) and tuple(roles) != TO_START:
+        if key in keys_of_role("network") and contradict(key, values[key], own[key]) and not starting:
             problems.lines.append(
                 f"{key} is {shown(values[key])} ({where}), but {source} was made with {shown(own[key])}: remove it"
             )
-        elif values[key] != own[key]:
+        elif values[key] != own[key] and key != CLASSES:
             notes.append(f"{key} is {shown(values[key])} ({where}), not {shown(own[key])} as in {source}")
     if class_names and not (CLASSES in cfg.given and cfg.coco_classes):
         values[CLASSES] = ["background", *class_names]
@@ -72,6 +74,8 @@ def with_stored(
 
 def contradict(key: str, value: Any, own: Any) -> bool:
     """Tells whether weights made with ``own`` cannot be those of a network with ``value``."""
+    if key == CLASSES:
+        return False  # not the names of the settings count, but those of the data
     if key == "norm":
         return value != own and not {value, own} <= set(BATCH_NORMS)
     if key == "roi_layer":

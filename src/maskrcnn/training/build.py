@@ -12,7 +12,6 @@ from maskrcnn.checkpoint.folder import CheckpointFolder
 from maskrcnn.checkpoint.state import RunIdentity, RunState
 from maskrcnn.checkpoint.weights import load_pretrained
 from maskrcnn.config import Config
-from maskrcnn.convert import read_weights
 from maskrcnn.data.batches.loader import TrainLoader
 from maskrcnn.data.records.info import read_info
 from maskrcnn.device import set_device
@@ -23,13 +22,18 @@ from maskrcnn.training.optimizer import AdamW, LossScale, MomentumSGD
 from maskrcnn.training.precision import mixed_precision
 from maskrcnn.training.run_info import changed_settings, run_digest, write_run_info
 from maskrcnn.training.schedule import LearningRate
+from maskrcnn.training.start import Start, find_start
 from maskrcnn.training.step import TrainStep
 from maskrcnn.training.trainer import Trainer, TrainingPlan
 from maskrcnn.training.validation import Validation
 
 
 def build_trainer(
-    cfg: Config, record: Path, checkpoints: CheckpointFolder | None, group: ProcessGroup | None = None
+    cfg: Config,
+    record: Path,
+    checkpoints: CheckpointFolder | None,
+    group: ProcessGroup | None = None,
+    start: Start | None = None,
 ) -> Trainer:
     """Returns everything that a run needs, with the weights that it starts or continues from loaded.
 
@@ -38,12 +42,15 @@ def build_trainer(
         record: The training data.
         checkpoints: See ``folders.run_folders``.
         group: The processes that train together.
+        start: Where the run starts; None: found here.
 
     Raises:
         MaskRCNNError: Something does not fit together.
     """
     set_device(cfg.device_target, cfg.device_id)
     group = group or ProcessGroup()
+    start = start or find_start(cfg, checkpoints, group)
+    cfg = start.cfg
     ms.set_seed(cfg.seed)  # the initial weights; all other randomness is keyed by the loader
     info = read_info(record)
     group.check_same(run_digest(cfg, info), "settings, class names or training data")
@@ -84,7 +91,8 @@ def build_trainer(
         evaluate=Validation(cfg, info.classes, group) if cfg.eval_interval_epochs else None,
     )
     if group.rank == 0:
-        start_weights(trainer, network, cfg, checkpoints)
+        start_weights(trainer, network, start)
+        print(trainer.learning_rate.describe(cfg, group.world_size), flush=True)
         write_run_info(cfg)
     state.share()
     return trainer
@@ -109,23 +117,18 @@ def training_plan(cfg: Config, steps_per_epoch: int) -> TrainingPlan:
     )
 
 
-def start_weights(trainer: Trainer, network: nn.Cell, cfg: Config, checkpoints: CheckpointFolder | None) -> None:
-    """Continues from ``resume`` if there is something to continue, else starts from ``pre_trained``."""
-    path = Path(cfg.resume) if cfg.resume else None
-    if cfg.resume == "auto":
-        path = checkpoints.newest() if checkpoints else None
-        if path is None:
-            print(f"resume auto: no checkpoint in {cfg.save_checkpoint_path} yet, starting anew", flush=True)
-    if path is not None:
-        changed = changed_settings(trainer.resume(path).get("config", {}), cfg)
+def start_weights(trainer: Trainer, network: nn.Cell, start: Start) -> None:
+    """Continues the run of a checkpoint, or begins with other weights, or leaves the random ones."""
+    if start.resume:
+        changed = changed_settings(trainer.resume(start.resume).get("config", {}), start.cfg)
         if changed:
             print(f"settings changed since then: {', '.join(changed)}", flush=True)
-    elif cfg.pre_trained:
+    elif start.weights:
         report = load_pretrained(
             network,
-            read_weights(cfg.pre_trained),
+            start.weights,
             class_names=trainer.state.identity.class_names,
-            parts=cfg.load_parts,
-            allow_partial=cfg.allow_partial,
+            parts=start.cfg.load_parts,
+            allow_partial=start.cfg.allow_partial,
         )
         print("\n".join(report.lines()), flush=True)

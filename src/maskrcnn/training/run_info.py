@@ -14,12 +14,13 @@ import numpy as np
 
 from maskrcnn import __version__
 from maskrcnn.config import Config
+from maskrcnn.config.schema import keys_of_role
 from maskrcnn.data.records.info import RecordInfo
 from maskrcnn.errors import TrainingError
 from maskrcnn.files import whole_file
 
 # Settings that may differ from those of a checkpoint, or between ranks, without changing what is learnt.
-NOT_TRAINING = {"resume", "pre_trained", "max_steps", "save_checkpoint_path", "log_dir", "coco_root", "mindrecord_dir"}
+NOT_TRAINING = {*keys_of_role("run"), "coco_root", "mindrecord_dir"}
 
 
 def run_digest(cfg: Config, record: RecordInfo) -> bytes:

@@ -78,3 +78,14 @@ class LearningRate:
             warmup_steps=cfg.warmup_step,
             warmup_ratio=cfg.warmup_ratio,
         )
+
+    def describe(self, cfg: Config, world_size: int = 1) -> str:
+        """Returns a line that says what the peak is and where it comes from."""
+        images = cfg.batch_size * world_size
+        scaled = f" x {images} / {REFERENCE_IMAGES_PER_STEP} images a step" if cfg.scale_lr else ", not scaled"
+        steps = f"after {self.warmup_steps} steps of warm-up, then " if self.warmup_steps else ""
+        falls = "a cosine" if self.kind == "cosine" else "in steps"
+        return (
+            f"learning rate: peak {self.peak:.6g} (base_lr {cfg.base_lr:g}{scaled}), {steps}falling {falls} over "
+            f"{self.total_steps} steps"
+        )

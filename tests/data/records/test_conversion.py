@@ -11,12 +11,14 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import maskrcnn
+from maskrcnn.data.records import row
 from maskrcnn.data.records.conversion import convert_to_mindrecord
 from maskrcnn.data.records.info import check_info, read_info
 from maskrcnn.data.records.reader import RecordReader
@@ -30,9 +32,9 @@ CLASSES = ClassList.from_names(["cat", "dog"])
 
 
 def make_sample(i: int) -> Sample:
-    """Sample ``i``: bytes that end in zeros, i % 3 + 1 objects, masks and crowd in some."""
+    """Sample ``i``: bytes that end in zeros, no to three objects, masks and crowd in some, any orientation."""
     rng = np.random.default_rng(i)
-    n = i % 3 + 1
+    n = i % 4
     return Sample(
         image_id=2**40 + i,
         file_name=f"grün/写真 {i}.jpg",
@@ -43,6 +45,7 @@ def make_sample(i: int) -> Sample:
         labels=rng.integers(1, 3, n, np.int32),
         crowd=np.arange(n) > 0,
         rles=[rng.bytes(k + 1) if (i + k) % 2 else None for k in range(n)],
+        orientation=i % 8 + 1,
     )
 
 
@@ -77,7 +80,7 @@ def run(source, folder, **settings):
 
 
 def assert_same(found: Sample, expected: Sample) -> None:
-    for name in ("image_id", "file_name", "jpeg", "height", "width", "rles"):
+    for name in ("image_id", "file_name", "jpeg", "height", "width", "rles", "orientation"):
         assert getattr(found, name) == getattr(expected, name)
     for name in ("boxes", "labels", "crowd"):
         a, b = getattr(found, name), getattr(expected, name)
@@ -188,6 +191,21 @@ def test_a_damaged_description_is_named(copy, change, message):
     file.write_text(file.read_text()[:-20])
     with pytest.raises(DataError, match="is damaged or describes no record"):
         read_info(copy)
+
+
+def test_records_of_version_1_have_pixels_as_stored(copy):
+    file = copy.with_suffix(".json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "version": 1}))
+    info = read_info(copy)
+    check_info(info, CLASSES, {"keep_empty": False, "exif": "ignore"})
+    check_info(info, CLASSES, {"keep_empty": False, "exif": "apply"})
+    with pytest.raises(DataError, match="keep_empty is False instead of True"):
+        check_info(info, CLASSES, {"keep_empty": True})
+    columns = row.encode_row(make_sample(5))
+    columns["size"] = columns["size"][:2]
+    columns["checksum"] = np.array([row._checksum(columns)], np.int64)
+    stored = {key: np.array([v], f"S{len(v)}") if isinstance(v, bytes) else v for key, v in columns.items()}
+    assert_same(row.decode_row(stored), replace(make_sample(5), orientation=1))
 
 
 def test_unfinished_and_missing_are_named(copy):

@@ -9,8 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.data.exif import with_orientation
 
 from maskrcnn.config import Config
+from maskrcnn.data.batches.loader import TrainLoader
 from maskrcnn.data.records.conversion import convert_from_config
 from maskrcnn.data.records.reader import RecordReader
 from maskrcnn.errors import DataError
@@ -176,3 +178,40 @@ def test_from_config_reads_the_txt_format(coco):
 def test_from_config_names_what_is_missing(coco, changes, message):
     with pytest.raises(DataError, match=message):
         convert_from_config(config(coco, **changes))
+
+
+def test_images_without_objects_and_rotated_ones_are_trained_on_as_wanted(coco, capsys):
+    """From the files to the batch: an image without objects, and one that EXIF rotates by 180 degrees."""
+    stored = np.zeros((60, 80, 3), np.uint8)
+    stored[5:45, 5:35] = 255
+    (coco / "train2017" / "2.jpg").write_bytes(with_orientation(stored, 3))
+    applied = config(coco, keep_empty=True, img_width=128, img_height=64, flip_ratio=0.0)
+    path = convert_from_config(applied)
+    printed = capsys.readouterr().out
+    assert "7 of 8 images with 6 objects" in printed
+    assert "note: 1 image: it has no object; it is trained on as background" in printed
+    assert "note: 1 image: it is rotated or mirrored as its EXIF orientation says (e.g. image 2 (2.jpg))" in printed
+    seen = {}
+    for batch in TrainLoader.from_config(applied, path).epoch(0):
+        seen.update({int(n): (image, labels) for n, image, labels in zip(batch.image_id, batch.image, batch.gt_labels)})
+    image, labels = seen[2]
+    assert image[20:58, 50:78].min() > 200 and image[:12].max() < 60, "the patch lies where viewers show it"
+    assert (labels > 0).sum() == 1 and not (seen[1][1] != 0).any()
+    for changes, message in (
+        ({}, "keep_empty is True instead of False"),
+        ({"keep_empty": True, "exif": "ignore"}, "exif is 'apply' instead of 'ignore'"),
+    ):
+        with pytest.raises(DataError, match=message):
+            convert_from_config(config(coco, **changes))
+
+
+def test_images_with_more_objects_than_slots_are_named_at_conversion(coco, capsys):
+    file = coco / "annotations" / "instances_train2017.json"
+    content = json.loads(file.read_text())
+    first = content["annotations"][0]
+    content["annotations"] += [{**first, "id": 100 + i} for i in range(3)]
+    file.write_text(json.dumps(content))
+    convert_from_config(config(coco, max_instance_count=3))
+    printed = capsys.readouterr().out
+    assert "note: 1 image: it has more objects than max_instance_count" in printed
+    assert "(e.g. image 2 (2.jpg), 4 objects)" in printed

@@ -1,0 +1,1 @@
+"""COCO 2017 from its own servers, or from a mirror."""

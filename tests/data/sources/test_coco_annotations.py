@@ -158,3 +158,46 @@ def test_no_run_length_code_keeps_pycocotools_busy(read):
     thread.start()
     thread.join(60)
     assert results and len(results[0].annotations) == 300
+
+
+SPOILERS = [
+    None, True, 0, -1, 1.5, float("nan"), float("inf"), 10**30, -(10**20), 1e308, "", "x", "1", "\ud800", "a\0b",
+    "9" * 5000, [], [1], {}, [[1, 2], [3, 4], [5, 6]], [None] * 4, ["1"] * 4, [[[]]], [[1e308] * 6], [1e308] * 4,
+    {"size": [HEIGHT, WIDTH], "counts": "o" * 1000}, {"size": [HEIGHT, WIDTH], "counts": [-1] * 10},
+    {"size": 60, "counts": 5}, {"size": [HEIGHT, WIDTH], "counts": [True] * 3},
+]  # fmt: skip
+
+
+def test_no_value_anywhere_is_more_than_one_line(tmp_path):
+    """Any value of a good file replaced by any other, or left out: it is read, or refused in one line."""
+    good = {
+        "images": [{"id": 1, "file_name": "1.jpg", "height": HEIGHT, "width": WIDTH}],
+        "annotations": [entry(1, area=3), entry(2, segmentation={"size": [HEIGHT, WIDTH], "counts": [10, 4790]})],
+        "categories": [{"id": 3, "name": "cat", "supercategory": "x"}, {"id": 4, "name": "x"}],
+    }
+    file = tmp_path / "ann.json"
+
+    def places(node, path=()):
+        if path:
+            yield path
+        for key in node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
+            yield from places(node[key], (*path, key))
+
+    read_whole = 0
+    for number, path in enumerate(places(good)):
+        for spoiler in [..., *SPOILERS[number % 3 :: 3]]:
+            content = json.loads(json.dumps(good))
+            parent = content
+            for key in path[:-1]:
+                parent = parent[key]
+            if spoiler is ...:
+                del parent[path[-1]]
+            else:
+                parent[path[-1]] = spoiler
+            file.write_text(json.dumps(content))
+            try:
+                read_annotations(file)
+                read_whole += 1
+            except DataError as error:
+                assert "\n" not in str(error)
+    assert read_whole > 200

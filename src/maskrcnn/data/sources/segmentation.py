@@ -87,14 +87,19 @@ def _from_polygons(polygons: list, height: int, width: int) -> bytes:
             raise ValueError("a polygon holds something that is not a number")
         if np.abs(points).max() > farthest:
             raise ValueError(f"a polygon lies far outside the {width}x{height} image")
-        steps = np.diff(points.reshape(-1, 2), axis=0, append=points[None, :2])
-        if np.abs(steps).max(axis=1).sum() > _LONGEST_OUTLINE:
+        if points.size * farthest > _LONGEST_OUTLINE and _outline(points) > _LONGEST_OUTLINE:
             raise ValueError("the outline of a polygon is millions of pixels long")
     rles = mask_util.frPyObjects(usable, height, width)
     rle = mask_util.merge(rles) if len(rles) > 1 else rles[0]
     if mask_util.area(rle) == 0:
         raise ValueError("it covers no pixel")
     return rle["counts"]
+
+
+def _outline(points: np.ndarray) -> float:
+    """The length of a polygon's outline in pixels that a line along it passes."""
+    corners = points.reshape(-1, 2)
+    return float(np.abs(np.roll(corners, -1, axis=0) - corners).max(axis=1).sum())
 
 
 def _are_points(values: list) -> bool:

@@ -12,12 +12,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def call(body, stdout=subprocess.PIPE):
+def call(body, stdout=subprocess.PIPE, **variables):
     """A program whose main function has this body; returns it with its exit code and output."""
     program = (
         f"from maskrcnn import cli, errors\ndef main():\n    {body}\nimport signal, os, errno, sys, time\ncli.run(main)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": ""}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "", **variables}
     return subprocess.run(
         [sys.executable, "-c", program],
         stdout=stdout,
@@ -59,3 +59,13 @@ def test_a_full_disk_under_the_standard_output():
         for body in ("print('x', flush=True)", "print('x')"):
             done = call(body, stdout=full)
             assert (done.returncode, done.stderr) == (2, line)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_any_name_can_be_printed_on_any_console(encoding):
+    """A class in another script, and a file name that is no UTF-8."""
+    done = call("print('cat \\u732b \\udce9.jpg')", PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == ("cat 猫 \\udce9.jpg\n" if encoding == "utf-8" else "cat \\u732b \\udce9.jpg\n")
+    done = call("raise errors.DataError('no \\u732b \\udce9')", PYTHONIOENCODING=encoding)
+    assert done.returncode == 2 and done.stderr.startswith("error: no ") and done.stderr.count("\n") == 1

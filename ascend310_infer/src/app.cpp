@@ -28,6 +28,18 @@ Dataset read_dataset(const Options& options) {
     return dataset;
 }
 
+void print_warnings(const Dataset& dataset, const Metadata& metadata, const fs::path& ann_file) {
+    for (const std::string& warning : dataset.warnings) {
+        std::fprintf(stderr, "warning: %s\n", warning.c_str());
+    }
+    for (std::size_t i = 0; i < metadata.classes.size(); ++i) {
+        if (metadata.category_ids[i].empty()) {
+            std::fprintf(stderr, "warning: %s has no category '%s': what is found of it is left out\n",
+                         ann_file.c_str(), metadata.classes[i].c_str());
+        }
+    }
+}
+
 void make_folder(const fs::path& path) {
     std::error_code error;
     fs::create_directories(path, error);
@@ -42,6 +54,7 @@ int run_app(const Options& options) {
     Metadata metadata = read_metadata(options.model, options.metadata);
     const Dataset dataset = read_dataset(options);
     metadata.category_ids = category_ids(metadata, dataset);
+    print_warnings(dataset, metadata, options.ann_file);
     const EngineKind& kind = find_engine(options.engine, options.model);
     make_folder(options.output);
 

@@ -40,6 +40,25 @@ json parse_without_annotations(const fs::path& path) {
     }
 }
 
+/// The id of an entry, a number or a text.
+Identity identity(const json& entry) {
+    const json& id = entry.at("id");
+    if (!id.is_number() && !id.is_string()) {
+        throw Error("an entry has the id " + id.dump() + ", which is neither a number nor a text");
+    }
+    return id.dump();
+}
+
+/// The size of an image entry, if it says both sides.
+std::optional<Size> listed_size(const json& image) {
+    const json height = image.value("height", json());
+    const json width = image.value("width", json());
+    if (!height.is_number_integer() || !width.is_number_integer()) {
+        return std::nullopt;
+    }
+    return Size{height.get<int>(), width.get<int>()};
+}
+
 bool is_image(const fs::path& path) {
     std::string suffix = path.extension().string();
     std::transform(suffix.begin(), suffix.end(), suffix.begin(),
@@ -53,18 +72,18 @@ Dataset read_annotations(const fs::path& file, const fs::path& image_dir) {
     require_folder(image_dir);
     const json content = parse_without_annotations(file);
     Dataset dataset;
-    std::set<std::int64_t> ids;
+    std::set<Identity> ids;
     try {
         for (const json& image : content.at("images")) {
-            const Size size{image.at("height").get<int>(), image.at("width").get<int>()};
-            const auto id = image.at("id").get<std::int64_t>();
-            dataset.images.push_back({id, image_dir / image.at("file_name").get<std::string>(), size});
+            const Identity id = identity(image);
             if (!ids.insert(id).second) {
-                throw Error(file.string() + ": the id " + std::to_string(id) + " appears twice in 'images'");
+                dataset.warnings.push_back(file.string() + " lists image " + id + " twice; the first entry is kept");
+                continue;
             }
+            dataset.images.push_back({id, image_dir / image.at("file_name").get<std::string>(), listed_size(image)});
         }
         for (const json& category : content.at("categories")) {
-            dataset.category_ids[category.at("name").get<std::string>()] = category.at("id").get<std::int64_t>();
+            dataset.category_ids[category.at("name").get<std::string>()] = identity(category);
         }
     } catch (const json::exception& error) {
         throw Error(file.string() + " is not a COCO instances file: " + error.what());
@@ -90,23 +109,25 @@ Dataset list_folder(const fs::path& image_dir) {
     std::sort(paths.begin(), paths.end());
     Dataset dataset;
     for (const fs::path& path : paths) {
-        dataset.images.push_back({static_cast<std::int64_t>(dataset.images.size()) + 1, path, std::nullopt});
+        dataset.images.push_back({std::to_string(dataset.images.size() + 1), path, std::nullopt});
     }
     return dataset;
 }
 
-std::vector<std::int64_t> category_ids(const Metadata& metadata, const Dataset& dataset) {
+std::vector<Identity> category_ids(const Metadata& metadata, const Dataset& dataset) {
     if (dataset.category_ids.empty()) {
         return metadata.category_ids;
     }
-    std::vector<std::int64_t> ids;
+    std::vector<Identity> ids;
+    bool none = true;
     for (const std::string& name : metadata.classes) {
         const auto found = dataset.category_ids.find(name);
-        if (found == dataset.category_ids.end()) {
-            throw Error("the model's class '" + name +
-                        "' is not a category of the annotation file: take the annotations of its own data set");
-        }
-        ids.push_back(found->second);
+        ids.push_back(found == dataset.category_ids.end() ? Identity() : found->second);
+        none = none && ids.back().empty();
+    }
+    if (none) {
+        throw Error("the annotation file has none of the model's classes, the first of which is '" +
+                    metadata.classes.front() + "': take the annotations of the model's own data set");
     }
     return ids;
 }

@@ -7,23 +7,25 @@
 #include <string>
 #include <vector>
 
+#include "identity.h"
 #include "image.h"
 #include "metadata.h"
 
 namespace maskrcnn {
 
-/// An image file. `size` is what the annotations say about it.
+/// An image file. `size` is what the annotations say about it, if they do.
 struct ImageSource {
-    std::int64_t id = 0;
+    Identity id;
     std::filesystem::path path;
     std::optional<Size> size;
 };
 
 /// The images to look at. `category_ids` maps the names of an annotation file's categories to their ids, and is empty
-/// where there is no such file.
+/// where there is no such file. `warnings` are lines about entries that could not be used.
 struct Dataset {
     std::vector<ImageSource> images;
-    std::map<std::string, std::int64_t> category_ids;
+    std::map<std::string, Identity> category_ids;
+    std::vector<std::string> warnings;
 };
 
 /// The images that a COCO annotation file lists, in `image_dir`. Throws Error.
@@ -33,7 +35,7 @@ Dataset read_annotations(const std::filesystem::path& file, const std::filesyste
 Dataset list_folder(const std::filesystem::path& image_dir);
 
 /// The id of each label in the data set: looked up by the class's name where the data set has categories, else that of
-/// the training data. Throws Error for a class that the data set does not have.
-std::vector<std::int64_t> category_ids(const Metadata& metadata, const Dataset& dataset);
+/// the training data. Empty for a class that the data set does not have; throws Error if it has none of them.
+std::vector<Identity> category_ids(const Metadata& metadata, const Dataset& dataset);
 
 }  // namespace maskrcnn

@@ -124,7 +124,9 @@ Metadata read_metadata(const fs::path& model, const fs::path& file) {
     try {
         metadata.models = models_of(values, model);
         metadata.classes = values.at("classes").get<std::vector<std::string>>();
-        metadata.category_ids = values.at("category_ids").get<std::vector<std::int64_t>>();
+        for (const json& id : values.at("category_ids")) {
+            metadata.category_ids.push_back(id.dump());
+        }
         metadata.keep_ratio = values.at("keep_ratio").get<bool>();
         metadata.mask_threshold = values.at("mask_threshold").get<float>();
         metadata.paste = paste_rule_of(values, older, path);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "identity.h"
 #include "paste.h"
 #include "tensors.h"
 
@@ -20,7 +21,7 @@ struct ModelFile {
 struct Metadata {
     std::vector<ModelFile> models;           ///< one for each canvas
     std::vector<std::string> classes;        ///< name of label 1, 2, ...
-    std::vector<std::int64_t> category_ids;  ///< the training data's id of label 1, 2, ...
+    std::vector<Identity> category_ids;      ///< the training data's id of label 1, 2, ...
     bool keep_ratio = true;
     float mask_threshold = 0.5F;
     PasteRule paste = PasteRule::exact;

@@ -98,11 +98,14 @@ private:
         const LoadedImage& image = batch.images[static_cast<std::size_t>(index)];
         const auto objects = objects_of_image(batch.found, rules_.mask_side, index, image.network, image.original);
         for (const Object& object : objects) {
+            if (category_of(object, rules_).empty()) {
+                continue;  // the annotation file does not have this class
+            }
             const Records records = coco_records(image.source.id, object, image.original, rules_);
             boxes_.append(records.box);
             masks_.append(records.mask);
+            ++result_.detections;
         }
-        result_.detections += objects.size();
         result_.images.push_back({image.source.id, image.source.path, image.original});
         result_.timing.postprocess.seconds.push_back(stopwatch.seconds());
     }

@@ -30,7 +30,7 @@ struct PipelineOptions {
 
 /// An image that was looked at.
 struct SeenImage {
-    std::int64_t id = 0;
+    Identity id;
     std::filesystem::path path;
     Size size;
 };

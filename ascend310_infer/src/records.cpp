@@ -63,15 +63,17 @@ std::vector<Object> objects_of_image(const Detections& found, int mask_side, int
     return objects;
 }
 
-Records coco_records(std::int64_t image_id, const Object& object, Size image, const RecordRules& rules) {
+const Identity& category_of(const Object& object, const RecordRules& rules) {
     if (object.label < 1 || static_cast<std::size_t>(object.label) > rules.category_ids.size()) {
         throw Error("the network gave label " + std::to_string(object.label) + " but its metadata has " +
                     std::to_string(rules.category_ids.size()) +
                     " classes: model and metadata are of different exports");
     }
-    const auto category = rules.category_ids[static_cast<std::size_t>(object.label) - 1];
-    const std::string common =
-        "{\"image_id\": " + std::to_string(image_id) + ", \"category_id\": " + std::to_string(category);
+    return rules.category_ids[static_cast<std::size_t>(object.label) - 1];
+}
+
+Records coco_records(const Identity& image_id, const Object& object, Size image, const RecordRules& rules) {
+    const std::string common = "{\"image_id\": " + image_id + ", \"category_id\": " + category_of(object, rules);
     const std::string score = ", \"score\": " + shortest(object.score) + "}";
 
     const Box& box = object.box;

@@ -29,16 +29,19 @@ struct Records {
     std::string mask;
 };
 
-/// How objects become records; category_ids[label - 1] is the data set's id of a label.
+/// How objects become records; category_ids[label - 1] is the data set's id of a label, empty where it has none.
 struct RecordRules {
-    std::vector<std::int64_t> category_ids;
+    std::vector<Identity> category_ids;
     int mask_side = 28;
     float mask_threshold = 0.5F;
     PasteRule paste = PasteRule::exact;
 };
 
-/// Throws Error for a label beyond the category ids.
-Records coco_records(std::int64_t image_id, const Object& object, Size image, const RecordRules& rules);
+/// The data set's id of an object's class, empty where it has none. Throws Error for a label beyond the category ids.
+const Identity& category_of(const Object& object, const RecordRules& rules);
+
+/// The records of an object whose class the data set has. Throws Error as `category_of` does.
+Records coco_records(const Identity& image_id, const Object& object, Size image, const RecordRules& rules);
 
 /// The number with the fewest digits that is still the same float32.
 std::string shortest(float value);

@@ -53,7 +53,7 @@ std::string timing_json(const RunInfo& info, const Options& options, const Pipel
 std::string images_json(const PipelineResult& result, const std::filesystem::path& image_dir) {
     ordered_json images = ordered_json::array();
     for (const SeenImage& image : result.images) {
-        images.push_back({{"id", image.id},
+        images.push_back({{"id", ordered_json::parse(image.id)},
                           {"file_name", image.path.lexically_relative(image_dir).generic_string()},
                           {"height", image.size.height},
                           {"width", image.size.width}});

@@ -26,7 +26,7 @@ protected:
 TEST_F(Datasets, ImagesKeepTheAnnotationFilesOrderAndIds) {
     const Dataset dataset = read(annotations());
     ASSERT_EQ(dataset.images.size(), 2U);
-    EXPECT_EQ(dataset.images[0].id, 5);
+    EXPECT_EQ(dataset.images[0].id, "5");
     EXPECT_EQ(dataset.images[0].path, folder_ / "b.jpg");
     EXPECT_EQ(dataset.images[0].size, (Size{4, 6}));
     EXPECT_EQ(dataset.images[1].path, folder_ / "sub/a.jpg");
@@ -35,12 +35,45 @@ TEST_F(Datasets, ImagesKeepTheAnnotationFilesOrderAndIds) {
 TEST_F(Datasets, CategoryIdsAreLookedUpByName) {
     Metadata metadata;
     metadata.classes = {"cat", "dog"};
-    metadata.category_ids = {1, 2};
-    EXPECT_EQ(category_ids(metadata, read(annotations())), (std::vector<std::int64_t>{17, 18}));
-    EXPECT_EQ(category_ids(metadata, Dataset{}), (std::vector<std::int64_t>{1, 2}));
+    metadata.category_ids = {"1", "2"};
+    EXPECT_EQ(category_ids(metadata, read(annotations())), (std::vector<Identity>{"17", "18"}));
+    EXPECT_EQ(category_ids(metadata, Dataset{}), (std::vector<Identity>{"1", "2"}));
     metadata.classes = {"cat", "cow"};
+    EXPECT_EQ(category_ids(metadata, read(annotations())), (std::vector<Identity>{"17", ""}));
+    metadata.classes = {"cow", "sheep"};
+    EXPECT_TRUE(contains(error_of([&] { category_ids(metadata, read(annotations())); }),
+                         "has none of the model's classes, the first of which is 'cow'"));
+}
+
+TEST_F(Datasets, IdsAreAnyNumberOrText) {
+    json content = annotations();
+    content["images"][0]["id"] = "a/5";
+    content["images"][1]["id"] = 2.5;
+    content["categories"][0]["id"] = "d";
+    const Dataset dataset = read(content);
+    EXPECT_EQ(dataset.images[0].id, "\"a/5\"");
+    EXPECT_EQ(dataset.images[1].id, "2.5");
+    EXPECT_EQ(dataset.category_ids.at("dog"), "\"d\"");
+    content["images"][1]["id"] = nullptr;
+    EXPECT_TRUE(contains(error_of([&] { read(content); }), "the id null, which is neither a number nor a text"));
+}
+
+TEST_F(Datasets, WhatAnEntryLeavesOutDoesNotMatter) {
+    json content = annotations();
+    content["images"][0].erase("height");
+    content["images"][1]["width"] = nullptr;
+    content["images"].push_back(content["images"][0]);
+    const Dataset dataset = read(content);
+    ASSERT_EQ(dataset.images.size(), 2U);
+    EXPECT_FALSE(dataset.images[0].size || dataset.images[1].size);
+    ASSERT_EQ(dataset.warnings.size(), 1U);
+    EXPECT_TRUE(contains(dataset.warnings[0], "lists image 5 twice; the first entry is kept"));
+}
+
+TEST_F(Datasets, DeepNestingIsNoStackOverflow) {
+    write("instances.json", "{\"images\": " + std::string(100000, '['));
     EXPECT_TRUE(
-        contains(error_of([&] { category_ids(metadata, read(annotations())); }), "class 'cow' is not a category"));
+        contains(error_of([this] { read_annotations(folder_ / "instances.json", folder_); }), "cannot be read"));
 }
 
 TEST_F(Datasets, AnnotationFilesOfAnotherKindAreRefused) {
@@ -50,11 +83,8 @@ TEST_F(Datasets, AnnotationFilesOfAnotherKindAreRefused) {
     content.erase("images");
     EXPECT_TRUE(contains(error(content), "is not a COCO instances file"));
     content = annotations();
-    content["images"][1].erase("height");
-    EXPECT_TRUE(contains(error(content), "height"));
-    content = annotations();
-    content["images"][1]["id"] = 5;
-    EXPECT_TRUE(contains(error(content), "the id 5 appears twice"));
+    content["images"][1].erase("file_name");
+    EXPECT_TRUE(contains(error(content), "file_name"));
     content = annotations();
     content["images"] = json::array();
     EXPECT_TRUE(contains(error(content), "lists no images"));
@@ -72,7 +102,7 @@ TEST_F(Datasets, AFoldersImagesAreNumberedByName) {
     const Dataset dataset = list_folder(folder_);
     ASSERT_EQ(dataset.images.size(), 3U);
     EXPECT_EQ(dataset.images[0].path, folder_ / "a.png");
-    EXPECT_EQ(dataset.images[0].id, 1);
+    EXPECT_EQ(dataset.images[0].id, "1");
     EXPECT_EQ(dataset.images[2].path, folder_ / "sub/c.jpeg");
     EXPECT_FALSE(dataset.images[0].size);
 }

@@ -31,7 +31,7 @@ TEST_F(MetadataFile, SettingsAreRead) {
     EXPECT_EQ(shape.canvas, (Size{256, 320}));
     EXPECT_EQ(shape.max_detections, 2);
     EXPECT_EQ(shape.mask_side, 2);
-    EXPECT_EQ(metadata.category_ids, (std::vector<std::int64_t>{17, 18}));
+    EXPECT_EQ(metadata.category_ids, (std::vector<Identity>{"17", "18"}));
     EXPECT_FALSE(metadata.keep_ratio);
     EXPECT_EQ(metadata.paste, PasteRule::mindspore_zoo);
     EXPECT_FLOAT_EQ(metadata.mask_threshold, 0.5F);

@@ -74,14 +74,14 @@ protected:
     }
 
     void add_image(int height, int width, int red) {
-        const auto id = static_cast<std::int64_t>(dataset_.images.size()) + 1;
-        const auto path = write(std::to_string(id) + ".png", png(height, width, red, 0, 0));
+        const Identity id = std::to_string(dataset_.images.size() + 1);
+        const auto path = write(id + ".png", png(height, width, red, 0, 0));
         dataset_.images.push_back({id, path, Size{height, width}});
     }
 
     void add_broken_image() {
-        const auto id = static_cast<std::int64_t>(dataset_.images.size()) + 1;
-        dataset_.images.push_back({id, write(std::to_string(id) + ".png", "no image"), std::nullopt});
+        const Identity id = std::to_string(dataset_.images.size() + 1);
+        dataset_.images.push_back({id, write(id + ".png", "no image"), std::nullopt});
     }
 
     PipelineResult run() {
@@ -101,7 +101,7 @@ protected:
         return json::parse(read(kind + ".partial.json"));
     }
 
-    Metadata metadata_{{}, {"thing"}, {7}, true, 0.5F, PasteRule::exact};
+    Metadata metadata_{{}, {"thing"}, {"7"}, true, 0.5F, PasteRule::exact};
     Dataset dataset_;
     std::vector<std::unique_ptr<Engine>> engines_;
     std::vector<ToyEngine*> toys_;
@@ -227,6 +227,17 @@ TEST_F(Pipeline, AStopKeepsWhatWasFound) {
     EXPECT_EQ(records("segm").size(), 5U);
 }
 
+TEST_F(Pipeline, ClassesThatTheDataSetLacksAreLeftOut) {
+    add_model(1, {8, 16});
+    add_image(8, 16, 10);
+    metadata_.category_ids = {""};
+    const PipelineResult result = run();
+    EXPECT_EQ(result.images.size(), 1U);
+    EXPECT_EQ(result.detections, 0U);
+    EXPECT_TRUE(records("bbox").empty());
+    EXPECT_TRUE(records("segm").empty());
+}
+
 TEST_F(Pipeline, ALoaderThatIsNotEmptiedEnds) {
     add_model(1, {8, 16});
     for (int i = 0; i < 30; ++i) {
@@ -235,7 +246,7 @@ TEST_F(Pipeline, ALoaderThatIsNotEmptiedEnds) {
     ImageLoader loader(dataset_.images, metadata_, 2, 4);
     const auto first = loader.next();
     ASSERT_TRUE(first);
-    EXPECT_EQ(first->source.id, 1);
+    EXPECT_EQ(first->source.id, "1");
     EXPECT_EQ(first->network, (Size{8, 16}));
 }
 

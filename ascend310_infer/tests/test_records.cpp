@@ -14,6 +14,14 @@ using testing::error_of;
 
 class RecordVectors : public testing::Vectors {};
 
+std::vector<Identity> identities(const json& ids) {
+    std::vector<Identity> texts;
+    for (const json& id : ids) {
+        texts.push_back(id.dump());
+    }
+    return texts;
+}
+
 /// Scaling, clipping, order, category ids, numbers and masks of whole images.
 TEST_F(RecordVectors, RecordsAreThoseOfPython) {
     for (const auto& item : load("records")) {
@@ -22,11 +30,11 @@ TEST_F(RecordVectors, RecordsAreThoseOfPython) {
                                item["labels"], item["valid"], item["masks"]};
         const Size network{item["network"][0], item["network"][1]};
         const Size original{item["original"][0], item["original"][1]};
-        const RecordRules rules{item["category_ids"], mask_side, 0.5F, *paste_rule(item["rule"])};
+        const RecordRules rules{identities(item["category_ids"]), mask_side, 0.5F, *paste_rule(item["rule"])};
         json boxes = json::array();
         json masks = json::array();
         for (const Object& object : objects_of_image(found, mask_side, item["index"], network, original)) {
-            const Records records = coco_records(item["image_id"], object, original, rules);
+            const Records records = coco_records(item["image_id"].dump(), object, original, rules);
             boxes.push_back(json::parse(records.box));
             masks.push_back(json::parse(records.mask));
         }
@@ -62,11 +70,11 @@ TEST(Objects, ValuesThatAreNotFiniteAreErrors) {
 }
 
 TEST(Records, LabelsBeyondTheClassesAreErrors) {
-    const RecordRules rules{{17, 18}, 1, 0.5F, PasteRule::exact};
+    const RecordRules rules{{"17", "18"}, 1, 0.5F, PasteRule::exact};
     for (const std::int32_t label : {0, 3, -1}) {
         const Detections found = one_object({0, 0, 1, 1}, 1, label);
         const auto all = objects(found);
-        EXPECT_TRUE(contains(error_of([&] { coco_records(1, all[0], {8, 12}, rules); }),
+        EXPECT_TRUE(contains(error_of([&] { coco_records("1", all[0], {8, 12}, rules); }),
                              "label " + std::to_string(label) + " but its metadata has 2 classes"));
     }
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -41,8 +42,11 @@ def run(main: Callable[[], int | None]) -> None:
 
     A ``MaskRCNNError``, or an output that cannot be written any more, is printed as ``error: <line>`` with exit code 2,
     or 3 for ``PeersLost``; an interruption exits with 130. Any other exception is a defect of ours and keeps its
-    traceback.
+    traceback. Letters that the console cannot show, in names of classes and files, are printed as escapes.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = main() or 0
     except MaskRCNNError as error:

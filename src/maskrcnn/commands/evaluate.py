@@ -7,8 +7,10 @@ from pathlib import Path
 
 from maskrcnn.commands.model import prepare_device
 from maskrcnn.config import load_config
+from maskrcnn.errors import ConfigError
 from maskrcnn.evaluation.evaluator import EvaluationOptions, evaluate, evaluation_files
 from maskrcnn.evaluation.ground_truth import load_ground_truth
+from maskrcnn.evaluation.proposals import evaluate_proposals
 from maskrcnn.inference.open import open_model
 
 
@@ -28,7 +30,12 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> Non
         for note in model.notes:
             print(f"note: {note}")
     options = EvaluationOptions.from_config(cfg)
-    result = evaluate(model.detector, truth, image_dir, classes, model.settings, options, group)
+    proposals = None
+    if cfg.proposal_recall:
+        if model.proposer is None:
+            raise ConfigError("proposal_recall needs a checkpoint: an exported model gives no proposals")
+        proposals = evaluate_proposals(model.proposer, truth, image_dir, classes, model.settings, options, group)
+    result = evaluate(model.detector, truth, image_dir, classes, model.settings, options, group, proposals)
     if result:
         print(result.report())
         print(f"Results, metrics and pictures are in {cfg.eval_output}")

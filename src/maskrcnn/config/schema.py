@@ -273,6 +273,7 @@ class Config:
         0, "most detections of an image that are scored; 0 = 100, or 300 with lvis; more for crowded images", least=0
     )
     single_result: bool = _key(False, "AP of every image for itself, too, in metrics.json")
+    proposal_recall: bool = _key(False, "recall of the proposals, too: AR@100, AR@300 and AR@1000, see rpn_max_num")
     picture_score_thr: float = _key(0.5, "lowest score drawn in pictures", least=0, most=1)
     predict_output: str = _key("predictions", "folder of the pictures and JSON of predict.py")
     predict_exif: bool = _key(True, "rotate photographs as their EXIF orientation says in predict.py")

@@ -22,7 +22,7 @@ from maskrcnn.evaluation.metrics import (
     compute_image_metrics,
     compute_metrics,
 )
-from maskrcnn.evaluation.report import class_table, coco_table, skipped_report, speed_report
+from maskrcnn.evaluation.report import class_table, coco_table, proposal_table, skipped_report, speed_report
 from maskrcnn.evaluation.sharing import gather_results, share_of
 from maskrcnn.files import write_json
 from maskrcnn.inference.images import ImageSource, Skipped, decode_file
@@ -93,6 +93,7 @@ class EvaluationResult:
         speed: What the time went on.
         per_image: AP and AP50 of each kind by file name, if they were asked for.
         notes: Lines about the annotation file.
+        proposals: Recall of the network's proposals, if it was asked for.
     """
 
     metrics: dict[str, Metrics]
@@ -104,6 +105,7 @@ class EvaluationResult:
     speed: Speed
     per_image: dict[str, dict[str, dict[str, float]]] | None = None
     notes: tuple[str, ...] = ()
+    proposals: dict[str, float] | None = None
 
     def metric(self, kind: str, name: str = "AP") -> float:
         """Returns one metric, for instance ``metric('segm', 'AP50')``."""
@@ -128,6 +130,7 @@ class EvaluationResult:
         return {
             **with_aliases,
             **{name: value for name, value in last.with_aliases().items() if name not in last.stats},
+            **({} if self.proposals is None else {"proposal": self.proposals}),
             "per_class": per_class_rows(self.metrics, self.classes.names),
             **({} if self.per_image is None else {"per_image": self.per_image}),
             "images": self.images,
@@ -139,6 +142,7 @@ class EvaluationResult:
     def report(self) -> str:
         """Returns everything as text: COCO's tables, the classes, images left out, speed."""
         parts = [coco_table(metrics) for metrics in self.metrics.values()]
+        parts += [proposal_table(self.proposals)] if self.proposals else []
         parts += [class_table(self.metrics, self.classes.names), skipped_report(self.skipped), "\n".join(self.notes)]
         return "\n\n".join(part for part in [*parts, speed_report(self.speed)] if part)
 
@@ -162,6 +166,7 @@ def evaluate(
     settings: InferenceSettings,
     options: EvaluationOptions,
     group: ProcessGroup | None = None,
+    proposals: dict[str, float] | None = None,
 ) -> EvaluationResult | None:
     """Runs a detector over the images of a COCO-format data set and scores what it finds.
 
@@ -176,6 +181,7 @@ def evaluate(
         settings: How image files become detections.
         options: What is evaluated, and what is left behind.
         group: The processes that evaluate together.
+        proposals: The recall of the network's proposals, to stand in the result.
 
     Returns:
         The result, that of one process whatever their number, to rank 0; None to the others.
@@ -221,6 +227,7 @@ def evaluate(
         speed,
         by_file_name(truth, compute_image_metrics(*scored)) if options.per_image else None,
         tuple(truth_notes(truth, classes, objects, options.metric)),
+        proposals,
     )
     if folder:
         write_json(folder / "metrics.json", evaluation.to_dict(), indent=1)

@@ -22,6 +22,17 @@ def coco_table(metrics: Metrics) -> str:
     return "\n".join(lines)
 
 
+def proposal_table(stats: dict[str, float]) -> str:
+    """Returns the recall of proposals as text, in COCO's own wording."""
+    sizes = {"AR@": "all", "ARs@": "small", "ARm@": "medium", "ARl@": "large"}
+    lines = ["Evaluate annotation type *proposal*"]
+    for name, value in stats.items():
+        kind, limit = name.split("@")
+        where = f"IoU=0.50:0.95 | area={sizes[kind + '@']:>6} | maxDets={limit:>4}"
+        lines.append(f" Average Recall     (AR) @[ {where} ] = {value:0.3f}")
+    return "\n".join(lines)
+
+
 def class_table(metrics: Mapping[str, Metrics], names: Sequence[str]) -> str:
     """Returns AP and AP50 of each class, a line each in the order of ``names``, '-' where there was no object."""
     width = max([len("class"), *map(len, names)])

@@ -30,6 +30,7 @@ class OpenedModel:
         category_ids: Their ids in the data set the model was trained on; None where the file does not say.
         settings: How image files become what the network takes, and its masks pixels.
         notes: A line for each setting that the user gave and that differs from the model's own.
+        proposer: Its region proposal network alone; None for an exported model.
     """
 
     detector: DetectorFunction
@@ -37,6 +38,7 @@ class OpenedModel:
     category_ids: tuple[CategoryId, ...] | None
     settings: InferenceSettings
     notes: tuple[str, ...] = ()
+    proposer: DetectorFunction | None = None
 
 
 @dataclass(frozen=True)
@@ -136,12 +138,14 @@ def _difference(own: Sequence[str], given: Sequence[str]) -> str:
 
 def _open_checkpoint(cfg: Config, path: Path, unnamed: Sequence[str]) -> OpenedModel:
     from maskrcnn.inference.detector import Detector  # imports MindSpore, which takes seconds
+    from maskrcnn.inference.proposals import ProposalDetector
 
     content = read_checkpoint(cfg, path, unnamed)
     detector = Detector.from_config(content.cfg, len(content.class_names) + 1)
     detector.load(content.weights)
     settings = InferenceSettings.from_config(content.cfg)
-    return OpenedModel(detector, content.class_names, content.category_ids, settings, content.notes)
+    proposer = ProposalDetector(detector.network)  # compiled when it is first called
+    return OpenedModel(detector, content.class_names, content.category_ids, settings, content.notes, proposer)
 
 
 def _open_exported(cfg: Config, path: Path) -> OpenedModel:

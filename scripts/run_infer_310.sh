@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the C++ app, run an exported model on a data set, judge what it found: result files, timing.json, acc.log.
+# Build the C++ app, run an exported model on a data set, score what it found: result files, timing.json, acc.log.
 if [ -z "${BASH_VERSION:-}" ]; then exec bash "$0" "$@"; fi
 # shellcheck source=scripts/_env.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/_env.sh"
@@ -9,7 +9,7 @@ USAGE="usage: bash run_infer_310.sh MODEL_PATH DATA_PATH ANN_FILE [DEVICE_ID] [-
   MODEL_PATH          exported model: .mindir (MindSpore Lite), .om (AscendCL), .onnx (OpenVINO, on any CPU); NAME.json,
                       which export.py wrote with it, lies beside it
   DATA_PATH           folder of the images, or of a data set in which val2017/ holds them
-  ANN_FILE            annotations to judge by, for instance annotations/instances_val2017.json
+  ANN_FILE            annotations to score against, for instance annotations/instances_val2017.json
   DEVICE_ID           number of the Ascend device, by default 0
   --output DIR        where the results go, by default scripts/infer310
   --convert           convert the model for the chip first, into DIR/model: .onnx and .air to .om by CANN's atc, .mindir by
@@ -113,8 +113,8 @@ fi
 build
 run_app --model "$MODEL" --image_dir "$IMAGES" --ann_file "$ANN_FILE" --device_id "$DEVICE_ID" --output "$OUTPUT" \
     "${FLAGS[@]}"
-judged=()
+limit=()
 take_option eval_images
-if [[ -n "$VALUE" ]]; then judged=(--eval_images "$VALUE"); fi
+if [[ -n "$VALUE" ]]; then limit=(--eval_images "$VALUE"); fi
 exec "$PYTHON" "$ROOT/postprocess.py" "$OUTPUT/bbox.json" "$OUTPUT/segm.json" --ann_file "$ANN_FILE" \
-    --model "$MODEL" --log_dir "$OUTPUT" "${judged[@]}"
+    --model "$MODEL" --log_dir "$OUTPUT" "${limit[@]}"

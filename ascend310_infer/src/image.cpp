@@ -71,7 +71,7 @@ cv::Mat decode_image(const std::vector<std::uint8_t>& data) {
     }
     if (image.empty() || is_cut_off(data)) {
         throw ImageError("the image cannot be decoded (" + std::to_string(data.size()) +
-                         " bytes, no valid JPEG or PNG); replace the file");
+                         " bytes, no valid JPEG, PNG or WebP); replace the file");
     }
     cv::cvtColor(image, image, cv::COLOR_BGR2RGB);
     return image;

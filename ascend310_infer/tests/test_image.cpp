@@ -51,7 +51,7 @@ TEST_F(ImageErrors, FilesThatAreMissingOrFoldersAreNamed) {
 
 TEST_F(ImageErrors, BytesThatAreNoImageAreRefused) {
     EXPECT_TRUE(contains(error_of([] { decode_image({}); }), "is empty"));
-    EXPECT_TRUE(contains(error_of([] { decode_image({1, 2, 3}); }), "3 bytes, no valid JPEG or PNG"));
+    EXPECT_TRUE(contains(error_of([] { decode_image({1, 2, 3}); }), "3 bytes, no valid JPEG, PNG or WebP"));
 }
 
 TEST(ImageSize, TheCanvasIsFilledWithoutKeepingTheRatio) {

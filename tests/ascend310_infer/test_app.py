@@ -90,6 +90,28 @@ def test_mindspore_lite_gives_the_same_records(app: App, tmp_path: Path) -> None
     assert (app.read("bbox.json"), app.read("segm.json")) == acl
 
 
+def test_a_class_that_the_annotations_lack_is_left_out(app: App) -> None:
+    """What the stand-in finds is of the class 'cat'."""
+    annotations = json.loads(app.annotations.read_text())
+    annotations["categories"][0]["name"] = "cow"
+    app.annotations.write_text(json.dumps(annotations))
+    result = app.run()
+    assert result.returncode == 0
+    assert result.stderr.splitlines() == [
+        f"warning: {app.annotations} has no category 'cat': what is found of it is left out"
+    ]
+    assert app.read("bbox.json") == app.read("segm.json") == []
+
+
+def test_ids_that_are_no_integers(app: App) -> None:
+    annotations = json.loads(app.annotations.read_text())
+    annotations["images"][0]["id"], annotations["categories"][0]["id"] = "a/1001", "c3"
+    app.annotations.write_text(json.dumps(annotations))
+    assert app.run().returncode == 0
+    first = app.read("segm.json")[0]
+    assert (first["image_id"], first["category_id"]) == ("a/1001", "c3")
+
+
 def test_a_folder_without_annotations_is_numbered(app: App) -> None:
     assert app.run(ann_file=None).returncode == 0
     images = app.read("images.json")["images"]
@@ -163,9 +185,9 @@ def test_wrong_options_are_one_clear_line(app: App, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "choose another --output" in app.error(output=tmp_path / "file" / "out")
     annotations = json.loads(app.annotations.read_text())
-    annotations["categories"][0]["name"] = "cow"
+    annotations["categories"] = [{"id": 3, "name": "cow"}]
     app.annotations.write_text(json.dumps(annotations))
-    assert "the model's class 'cat' is not a category" in app.error()
+    assert "has none of the model's classes, the first of which is 'cat'" in app.error()
     (app.model.parent / "net.json").unlink()
     assert "net.json is missing" in app.error()
 

@@ -30,7 +30,7 @@ from mindspore.graph import api
 
 from maskrcnn import __version__
 from maskrcnn.config import Config
-from maskrcnn.config.schema import key_types, keys_of_role
+from maskrcnn.config.schema import key_limits, key_types
 from maskrcnn.errors import MaskRCNNError
 from maskrcnn.files import sha256
 
@@ -87,9 +87,8 @@ def cache_folder(setting: str) -> Path | None:
 
 def graph_settings(cfg: Config) -> dict[str, Any]:
     """Returns the settings that a graph may follow from: all but the names of files, folders and data sets."""
-    elsewhere = {key for key in keys_of_role("data") if key_types()[key] in (str, bool)}
-    elsewhere |= {key for key in keys_of_role("run") if key_types()[key] is str}
-    return {key: value for key, value in cfg.to_dict().items() if key not in elsewhere}
+    names = {key for key, expected in key_types().items() if expected is str and not key_limits()[key].choices}
+    return {key: value for key, value in cfg.to_dict().items() if key not in names}
 
 
 def digest(value: Any) -> str:

@@ -7,16 +7,23 @@ import numpy as np
 from mindspore import Tensor
 
 from maskrcnn.checkpoint.weights import LoadedWeights, load_weights
+from maskrcnn.compile_cache import CachedGraph, cache_folder, graph_settings
 from maskrcnn.config import Config
 from maskrcnn.inference.results import Detections
 from maskrcnn.models.mask_rcnn import MaskRCNN
 
 
 class Detector:
-    """Runs a network in inference mode; compiled once for each shape of its input."""
+    """Runs a network in inference mode; compiled once for each shape of its input.
 
-    def __init__(self, network: MaskRCNN) -> None:
+    Args:
+        network: The network.
+        graph: What is called in its place: the network with its graphs kept on disk.
+    """
+
+    def __init__(self, network: MaskRCNN, graph: CachedGraph | None = None) -> None:
         self.network = network
+        self.graph = graph or network
         self.network.set_train(False)
 
     @classmethod
@@ -27,7 +34,8 @@ class Detector:
             cfg: Its settings.
             num_classes: Classes with the background.
         """
-        return cls(MaskRCNN.from_config(cfg, num_classes))
+        network = MaskRCNN.from_config(cfg, num_classes)
+        return cls(network, CachedGraph(network, cache_folder(cfg.compile_cache), graph_settings(cfg)))
 
     def load(self, weights: LoadedWeights) -> None:
         """Takes every weight of the network from a file.
@@ -50,6 +58,6 @@ class Detector:
         Returns:
             Detections in pixels of the canvas.
         """
-        found = self.network(Tensor(image, ms.uint8), Tensor(image_shape, ms.float32))
+        found = self.graph(Tensor(image, ms.uint8), Tensor(image_shape, ms.float32))
         boxes, scores, labels, valid, masks = (value.asnumpy() for value in found)
         return Detections(boxes, scores, labels, valid, masks)

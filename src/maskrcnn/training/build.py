@@ -11,6 +11,7 @@ from mindspore import Parameter, nn
 from maskrcnn.checkpoint.folder import CheckpointFolder
 from maskrcnn.checkpoint.state import RunIdentity, RunState
 from maskrcnn.checkpoint.weights import load_pretrained
+from maskrcnn.compile_cache import CachedGraph, cache_folder, graph_settings
 from maskrcnn.config import Config
 from maskrcnn.data.batches.loader import TrainLoader
 from maskrcnn.data.records.info import read_info
@@ -81,6 +82,7 @@ def build_trainer(
     )
     trainer = Trainer(
         step=step,
+        graph=CachedGraph(step, cache_folder(cfg.compile_cache), [graph_settings(cfg), group.world_size]),
         loader=loader,
         learning_rate=LearningRate.from_config(cfg, loader.steps_per_epoch, group.world_size),
         plan=training_plan(cfg, loader.steps_per_epoch),

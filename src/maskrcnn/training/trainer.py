@@ -52,6 +52,7 @@ class Trainer:
         checkpoints: Where checkpoints go; None on all ranks but 0, and for a run that saves none.
         evaluate: Takes a checkpoint's path and returns figures, ``segm_ap`` and ``bbox_ap`` among them. All ranks call
             it; it returns None on those but rank 0.
+        graph: What is called in the step's place: the step with its graphs kept on disk.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class Trainer:
         loss_scale: LossScale | None = None,
         checkpoints: CheckpointFolder | None = None,
         evaluate: Callable[[Path | None], dict[str, float] | None] | None = None,
+        graph: Callable[..., tuple[Tensor, Tensor]] | None = None,
     ) -> None:
+        self.graph = graph or step
         self.step, self.loader, self.learning_rate, self.plan = step, loader, learning_rate, plan
         self.state, self.group = state, state.group
         self.open_log, self.checkpoints, self.evaluate = log, checkpoints, evaluate
@@ -166,7 +169,7 @@ class Trainer:
         """
         rate, scale = self.learning_rate(self.state.global_step), self.loss_scale.value
         tensors = [Tensor.from_numpy(array) for array in batch[:-1]]  # all but image_id
-        losses, norm = self.step(Tensor(rate, ms.float32), Tensor(scale, ms.float32), *tensors)
+        losses, norm = self.graph(Tensor(rate, ms.float32), Tensor(scale, ms.float32), *tensors)
         losses, norm = losses.asnumpy(), float(norm.asnumpy())
         self.state.global_step += 1
         if not np.isfinite(losses).all() or (self.loss_scale.fixed and not np.isfinite(norm)):

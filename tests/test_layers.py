@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[1] / "src"
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src"
 PACKAGE = "maskrcnn"
 # From the bottom. A room may import itself and the rooms of lower floors, not its neighbours.
 FLOORS = (
@@ -21,7 +22,7 @@ FLOORS = (
     ("config", "distributed"),
     ("checkpoint", "compile_cache", "device", "models"),
     ("data.sources",),
-    ("data.formats", "data.records", "data.shapes"),
+    ("data.download", "data.formats", "data.records", "data.shapes"),
     ("convert", "data.batches", "data.prepare", "export"),
     ("data.inspection", "inference"),
     ("evaluation",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mindspore as ms
 import numpy as np
 import pytest
 from tests.graph import Compiled, Gradient, to_tensor
@@ -202,3 +203,15 @@ def test_backbone_width_scales_every_stage():
     narrow.set_train(False)
     shapes = [c.shape for c in Compiled(narrow)(np.zeros((1, 3, 64, 64), np.float32))]
     assert shapes == [(1, 24, 16, 16), (1, 48, 8, 8), (1, 96, 4, 4), (1, 192, 2, 2)]
+
+
+def test_fixed_bn_trains_scale_and_shift_with_the_loaded_statistics():
+    """As MindSpore's model zoo: the same features as frozen_bn, in training, too; gradients reach gamma and beta."""
+    fixed, frozen = ResNet("resnet18", "fixed_bn", freeze_at=0), ResNet("resnet18", "frozen_bn", freeze_at=0)
+    ms.load_param_into_net(frozen, fixed.parameters_dict())
+    assert fixed.parameters_dict().keys() == frozen.parameters_dict().keys()
+    trained = {parameter.name for parameter in fixed.trainable_params()}
+    assert any(name.endswith("bn1.gamma") for name in trained) and not any("moving" in name for name in trained)
+    x = ms.Tensor(np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32))
+    for a, b in zip(fixed.set_train()(x), frozen.set_train()(x)):
+        np.testing.assert_allclose(a.asnumpy(), b.asnumpy(), rtol=1e-4, atol=1e-4)

@@ -34,7 +34,6 @@ EVERYDAY = (
     "train_data_type",
     "val_data_type",
     "instance_set",
-    "config_path",
 )
 OUTPUT = "check"
 _PICTURES, _SUSPICIOUS = 24, 16

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from maskrcnn.commands.model import prepare_device
+from maskrcnn.cli import program
 from maskrcnn.config import load_config
 from maskrcnn.errors import ConfigError
-from maskrcnn.evaluation.evaluator import EvaluationOptions, evaluate, evaluation_files
-from maskrcnn.evaluation.ground_truth import load_ground_truth
-from maskrcnn.evaluation.proposals import evaluate_proposals
-from maskrcnn.inference.open import open_model
+
+EVERYDAY = (
+    "checkpoint_path",
+    "model",
+    "coco_root",
+    "ann_file",
+    "image_dir",
+    "eval_output",
+    "test_score_thr",
+    "device_target",
+    "eval_images",
+    "eval_pictures",
+)
 
 
 def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> None:
@@ -20,7 +29,20 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> Non
     Raises:
         MaskRCNNError: The settings, the model or the data cannot be used.
     """
-    cfg = load_config(argv, defaults=defaults, description="Evaluate a checkpoint or an exported model on COCO data.")
+    cfg = load_config(
+        argv,
+        defaults=defaults,
+        description="Evaluate a checkpoint or an exported model on COCO data.",
+        usage=f"{program('eval')} --checkpoint_path FILE --coco_root DIR",
+        everyday=EVERYDAY,
+    )
+    # Only now, since these imports take time, and mistakes in the settings are to be told at once.
+    from maskrcnn.commands.model import prepare_device
+    from maskrcnn.evaluation.evaluator import EvaluationOptions, evaluate, evaluation_files
+    from maskrcnn.evaluation.ground_truth import load_ground_truth
+    from maskrcnn.evaluation.proposals import evaluate_proposals
+    from maskrcnn.inference.open import open_model
+
     group = prepare_device(cfg)
     ann_file, image_dir = evaluation_files(cfg)
     truth = load_ground_truth(ann_file, image_dir=image_dir, exif=cfg.exif == "apply", strict=cfg.strict)

@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from maskrcnn.cli import program
 from maskrcnn.config import load_config
 from maskrcnn.errors import CheckpointError, ConfigError, ExportError
-from maskrcnn.inference.open import read_checkpoint
+
+EVERYDAY = (
+    "ckpt_file",
+    "file_format",
+    "file_name",
+    "img_width",
+    "img_height",
+    "both_canvases",
+    "test_batch_size",
+    "test_score_thr",
+    "test_max_per_img",
+    "device_target",
+)
 
 
 def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> None:
@@ -20,12 +33,16 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> Non
         argv,
         defaults=defaults,
         description="Export a checkpoint: img_height x img_width pixels, test_batch_size images at a time.",
+        usage=f"{program('export')} --ckpt_file FILE --file_format MINDIR|ONNX|AIR",
+        everyday=EVERYDAY,
     )
     if not cfg.ckpt_file:
         raise CheckpointError("no checkpoint is given: name one with --ckpt_file FILE")
-    from maskrcnn.device import join_process_group  # imports MindSpore, which takes seconds
+    # Only now, since these imports take time, and mistakes in the settings are to be told at once.
+    from maskrcnn.device import join_process_group
     from maskrcnn.export.exporter import export_weights
     from maskrcnn.export.files import INSTEAD_OF_AIR
+    from maskrcnn.inference.open import read_checkpoint
 
     content = read_checkpoint(cfg, Path(cfg.ckpt_file))
     cfg, names, category_ids = content.cfg, content.class_names, content.category_ids

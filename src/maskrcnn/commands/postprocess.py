@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from maskrcnn.cli import program
 from maskrcnn.config import load_arguments
-from maskrcnn.data.sources.classes import without_background
 from maskrcnn.errors import ConfigError, EvaluationError
-from maskrcnn.evaluation.evaluator import truth_notes
-from maskrcnn.evaluation.ground_truth import load_ground_truth
-from maskrcnn.evaluation.metrics import MetricSettings, compute_metrics
-from maskrcnn.evaluation.report import class_table, coco_table
-from maskrcnn.evaluation.result_file import check_results, read_results, sizes_of_masks
-from maskrcnn.export.metadata import Metadata, metadata_path
+
+EVERYDAY = (
+    "ann_file",
+    "coco_root",
+    "val_data_type",
+    "model",
+    "coco_classes",
+    "log_dir",
+    "eval_images",
+    "metric_engine",
+    "metric_protocol",
+    "metric_boundary",
+)
 
 
 def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> None:
@@ -26,12 +33,22 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> Non
         argv,
         defaults=defaults,
         description="Score COCO result files: prints the tables and writes acc.log into log_dir.",
-        usage="postprocess.py BBOX_JSON [SEGM_JSON] --ann_file FILE [--model FILE]",
+        usage=f"{program('postprocess')} BBOX_JSON [SEGM_JSON] --ann_file FILE [--model FILE]",
+        everyday=EVERYDAY,
     )
     if len(paths) not in (1, 2):
         raise ConfigError(f"expected BBOX_JSON and perhaps SEGM_JSON, got {len(paths)} files")
     if not (cfg.ann_file or cfg.coco_root):
-        raise ConfigError("postprocess.py needs the annotations: give --ann_file FILE or --coco_root FOLDER")
+        raise ConfigError("it needs the annotations: give --ann_file FILE or --coco_root FOLDER")
+    # Only now, since these imports take time, and mistakes in the settings are to be told at once.
+    from maskrcnn.data.sources.classes import without_background
+    from maskrcnn.evaluation.evaluator import truth_notes
+    from maskrcnn.evaluation.ground_truth import load_ground_truth
+    from maskrcnn.evaluation.metrics import MetricSettings, compute_metrics
+    from maskrcnn.evaluation.report import class_table, coco_table
+    from maskrcnn.evaluation.result_file import check_results, read_results, sizes_of_masks
+    from maskrcnn.export.metadata import Metadata, metadata_path
+
     ann_file = cfg.ann_file or Path(cfg.coco_root) / cfg.instance_set.format(cfg.val_data_type)
     found = {kind: read_results(path) for kind, path in zip(("bbox", "segm"), paths)}
     sizes = sizes_of_masks(found.get("segm", ()))

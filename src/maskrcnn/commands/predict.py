@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from maskrcnn.commands.model import prepare_device
+from maskrcnn.cli import program
 from maskrcnn.config import load_arguments
 from maskrcnn.errors import ConfigError
-from maskrcnn.evaluation.report import skipped_report, speed_report
-from maskrcnn.inference.open import open_model
-from maskrcnn.inference.predictor import PredictionOptions, find_images, predict
+
+EVERYDAY = (
+    "checkpoint_path",
+    "model",
+    "predict_output",
+    "picture_score_thr",
+    "test_score_thr",
+    "test_max_per_img",
+    "mask_thr_binary",
+    "predict_exif",
+    "device_target",
+    "test_batch_size",
+)
 
 
 def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> None:
@@ -23,10 +33,17 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> Non
         argv,
         defaults=defaults,
         description="Find objects in images: pictures and predictions.json.",
-        usage="predict.py IMAGE_OR_FOLDER... --checkpoint_path FILE",
+        usage=f"{program('predict')} IMAGE_OR_FOLDER... --checkpoint_path FILE",
+        everyday=EVERYDAY,
     )
     if not paths:
-        raise ConfigError("predict.py needs image files or folders: predict.py IMAGE_OR_FOLDER...")
+        raise ConfigError(f"it needs image files or folders: {program('predict')} IMAGE_OR_FOLDER...")
+    # Only now, since these imports take time, and mistakes in the settings are to be told at once.
+    from maskrcnn.commands.model import prepare_device
+    from maskrcnn.evaluation.report import skipped_report, speed_report
+    from maskrcnn.inference.open import open_model
+    from maskrcnn.inference.predictor import PredictionOptions, find_images, predict
+
     images = find_images(paths)  # a misspelt path is reported before the network is built
     prepare_device(cfg)
     model = open_model(cfg)

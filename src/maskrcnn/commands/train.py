@@ -4,9 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from maskrcnn.cli import program
 from maskrcnn.config import Config, load_config
-from maskrcnn.distributed.process_group import ProcessGroup
+
+if TYPE_CHECKING:
+    from maskrcnn.distributed.process_group import ProcessGroup
+
+EVERYDAY = (
+    "coco_root",
+    "mindrecord_dir",
+    "pre_trained",
+    "resume",
+    "save_checkpoint_path",
+    "log_dir",
+    "batch_size",
+    "base_lr",
+    "epoch_size",
+    "device_target",
+)
 
 
 def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> int:
@@ -22,8 +39,14 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> int
     Raises:
         MaskRCNNError: It cannot be done.
     """
-    cfg = load_config(argv, defaults=defaults, description="Train Mask R-CNN.")
-    # MindSpore takes seconds to import: mistakes in the settings are reported before that.
+    cfg = load_config(
+        argv,
+        defaults=defaults,
+        description="Train Mask R-CNN.",
+        usage=f"{program('train')} --coco_root DIR --pre_trained FILE",
+        everyday=EVERYDAY,
+    )
+    # Only now, since these imports take time, and mistakes in the settings are to be told at once.
     from maskrcnn.checkpoint.folder import CheckpointFolder
     from maskrcnn.data.records.conversion import convert_from_config
     from maskrcnn.device import join_process_group

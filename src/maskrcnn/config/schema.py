@@ -116,7 +116,9 @@ class Config:
     )
     backbone_width: int = _network(64, "channels of its stem, from which all others follow; 64 in the paper", least=1)
     norm: str = _network(
-        "frozen_bn", "backbone normalisation; from scratch use gn or bn", choices=("frozen_bn", "bn", "gn")
+        "frozen_bn",
+        "backbone normalisation; fixed_bn trains its scale alone; from scratch use gn or bn",
+        choices=("frozen_bn", "fixed_bn", "bn", "gn"),
     )
     freeze_at: int = _training(
         2, "stages not trained: 0 = none, 1 = stem, 2 = stem and first stage, ... 5 = all", least=0, most=5

@@ -67,7 +67,7 @@ def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1)
 
 
 def normalisation(kind: str, channels: int, last: bool = False) -> nn.Cell:
-    """The normalisation ``kind`` ("frozen_bn", "bn" or "gn") of an NCHW map with ``channels`` channels.
+    """The normalisation ``kind`` ("frozen_bn", "fixed_bn", "bn" or "gn") of an NCHW map with ``channels`` channels.
 
     A trained one that is the ``last`` of a residual block starts at zero, so that every block starts as the identity
     and features keep their scale however deep the network is (Goyal et al. 2017, section 5.1).
@@ -75,11 +75,13 @@ def normalisation(kind: str, channels: int, last: bool = False) -> nn.Cell:
     scale = "zeros" if last else "ones"
     if kind == "frozen_bn":
         return FrozenBatchNorm(channels)
+    if kind == "fixed_bn":  # loaded statistics, trained scale and shift
+        return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS, use_batch_statistics=False)
     if kind == "bn":
         return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS, momentum=0.9, gamma_init=scale)
     if kind == "gn":
         return nn.GroupNorm(math.gcd(GROUPS, channels), channels, gamma_init=scale)
-    raise ConfigError(f"norm: {kind!r} is not one of frozen_bn, bn, gn")
+    raise ConfigError(f"norm: {kind!r} is not one of frozen_bn, fixed_bn, bn, gn")
 
 
 class ConvNormCell(nn.Cell):

@@ -1,9 +1,9 @@
 """Checkpoints that are either whole or not there: written aside, checked by crc, renamed into place.
 
 The files are MindSpore's own ``.ckpt`` format (``ms.load_checkpoint`` reads them): network parameters under their
-names, the optimizer's state under ``moments.<name>`` (AdamW: ``moment1.``, ``moment2.``), and everything else (step,
-seed, configuration, classes, ...) as one JSON text entry. They are streamed one parameter at a time, so saving and
-loading need no second copy of the model.
+names, the optimizer's state under ``moments.<name>`` (AdamW: ``moment1.``, ``moment2.``), averages of weights under
+``ema.<name>``, and everything else (step, seed, configuration, classes, ...) as one JSON text entry. They are streamed
+one parameter at a time, so saving and loading need no second copy of the model.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from maskrcnn.files import whole_file
 FORMAT = 1  # of the JSON entry
 # As MindSpore's own optimizers name their state, so that other tools know it in a checkpoint.
 MOMENT_PREFIXES = ("moments.", "moment1.", "moment2.")
+AVERAGE_PREFIX = "ema."  # of the moving averages of weights, which lie beside the weights
 META_ENTRY = "maskrcnn_meta"
 CRC_MARK = b"crc_num"  # MindSpore's trailer: these bytes, then the crc32 as 10 bytes, big endian
 CRC_BYTES = 10
@@ -91,7 +92,19 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
         CheckpointError: The file is missing, truncated, damaged (crc), or no MindSpore checkpoint.
     """
     arrays, meta = load_training_state(path)
-    return {name: a for name, a in arrays.items() if not name.startswith(MOMENT_PREFIXES)}, meta
+    return network_arrays(arrays), meta
+
+
+def network_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the network's part of a training state: without the optimizer's, and averages in place of weights.
+
+    A run that averages its weights evaluates the averages, and they are what is meant wherever its checkpoint is used.
+    """
+    averages = {name: array for name, array in arrays.items() if name.startswith(AVERAGE_PREFIX)}
+    weights = {
+        name: array for name, array in arrays.items() if name not in averages and not name.startswith(MOMENT_PREFIXES)
+    }
+    return {**weights, **{name[len(AVERAGE_PREFIX) :]: array for name, array in averages.items()}}
 
 
 def load_training_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:

@@ -13,7 +13,7 @@ import numpy as np
 from mindspore import Parameter
 
 from maskrcnn import __version__
-from maskrcnn.checkpoint.format import MOMENT_PREFIXES, load_training_state
+from maskrcnn.checkpoint.format import AVERAGE_PREFIX, MOMENT_PREFIXES, load_training_state
 from maskrcnn.checkpoint.weights import assign
 from maskrcnn.distributed.parameters import share_parameters
 from maskrcnn.distributed.process_group import ProcessGroup
@@ -72,12 +72,12 @@ class HostState(Protocol):
 class RunState:
     """Everything that a run needs to continue exactly.
 
-    These are the global step, the weights, the moments and what is kept on the host. The order of the data,
+    These are the global step, the weights, the moments, averages and what is kept on the host. The order of the data,
     augmentation and sampling follow from (seed, epoch, step), and the learning rate from the step. What follows from
     the step depends on the images of a step in all processes together, and not on the number of processes.
 
     Args:
-        parameters: All weights and moments.
+        parameters: All weights, moments and averages.
         identity: What a resumed run must share with its checkpoint.
         info: What else checkpoints hold (configuration, category ids).
         group: The processes that train together.
@@ -111,7 +111,7 @@ class RunState:
         return Position(epoch + 1, step + 1, self.global_step)
 
     def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Yields the names and values of all weights and moments."""
+        """Yields the names and values of all weights, moments and averages."""
         for parameter in self.parameters:
             yield parameter.name, parameter.asnumpy()
 
@@ -150,6 +150,7 @@ class RunState:
                     "start anew from its weights"
                 )
         global_step = self._continued_step(before, meta["global_step"], path)
+        arrays = self._with_averages(arrays)
         self._check_shapes(arrays, path)
         assign({parameter.name: parameter for parameter in self.parameters}, arrays, path)
         for name, part in self.host.items():
@@ -174,6 +175,17 @@ class RunState:
             part.restore(shared["host"][name])
         self.global_step = shared["global_step"]
         self.resumed_at = Position(*shared["resumed_at"]) if shared["resumed_at"] else None
+
+    def _with_averages(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns a checkpoint's arrays with averages of weights if and only if this run keeps them.
+
+        Those that it lacks begin with its weights; those that nobody needs are dropped.
+        """
+        own = [parameter.name for parameter in self.parameters if parameter.name.startswith(AVERAGE_PREFIX)]
+        if not own:
+            return {name: array for name, array in arrays.items() if not name.startswith(AVERAGE_PREFIX)}
+        begun = {name: arrays[name[len(AVERAGE_PREFIX) :]] for name in own if name[len(AVERAGE_PREFIX) :] in arrays}
+        return {**begun, **arrays}
 
     def _check_shapes(self, arrays: Mapping[str, np.ndarray], path: Path) -> None:
         """Raises CheckpointError unless a checkpoint has exactly this run's parameters."""

@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> int
     from maskrcnn.training.build import build_trainer
     from maskrcnn.training.folders import make_folders, run_folders
     from maskrcnn.training.start import find_start
+    from maskrcnn.training.validation import check_evaluation_files
 
     if cfg.only_create_dataset:
         convert_from_config(cfg)
@@ -64,6 +65,8 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> int
         make_folders(cfg)  # those that the settings of a checkpoint ask for besides
         if checkpoints:
             checkpoints = CheckpointFolder(cfg.save_checkpoint_path, cfg.keep_checkpoint_max)
+        if cfg.eval_interval_epochs:
+            check_evaluation_files(cfg)
         code = build_trainer(cfg, convert_once(cfg, group), checkpoints, group, start).train()
         group.barrier("rank 0 to write its last checkpoint")  # a process that ends with a signal's code ends the others
     return code

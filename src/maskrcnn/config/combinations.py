@@ -36,6 +36,9 @@ def check_combinations(cfg: Config) -> None:
     side = cfg.mask_shape[0]
     require(cfg.mask_crop_size >= side, f"masks have {side} pixels a side, their crops no fewer", "mask_crop_size")
 
+    evaluated = not cfg.early_stopping_patience or cfg.eval_interval_epochs > 0
+    because = "stopping early needs evaluations while training"
+    require(evaluated, because, "early_stopping_patience", "eval_interval_epochs")
     require(cfg.scale_jitter[0] <= cfg.scale_jitter[1], "the smaller size must come first", "scale_jitter")
 
     ordered("neg_iou_thr", "pos_iou_thr", "negatives must end where positives begin, or before")

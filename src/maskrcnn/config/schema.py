@@ -217,6 +217,9 @@ class Config:
     weight_decay: float = _training(1e-4, "weight decay", least=0)
     weight_decay_norm_bias: bool = _training(True, "apply weight decay to biases and normalisation too")
     clip_grad_norm: float = _training(0.0, "largest norm of the whole gradient; 0 = off", least=0)
+    ema_decay: float = _training(
+        0.0, "decay of a moving average of the weights, used in their place, such as 0.999; 0 = off", least=0, below=1
+    )
     loss_scale: float = _training(1.0, "factor on the loss in backward; 0 = found while training", least=0)
     mixed_precision: str = _training(
         "O0", "O0 = float32; O2, O3 = float16, for Ascend and GPU", choices=("O0", "O2", "O3")
@@ -236,6 +239,9 @@ class Config:
     log_dir: str = _key(".", "folder of loss_{rank}.log, metrics.jsonl and TensorBoard events")
     log_interval: int = _training(1, "steps between log lines", least=1)
     eval_interval_epochs: int = _training(0, "epochs between evaluations while training; 0 = off", least=0)
+    early_stopping_patience: int = _training(
+        0, "stop after so many evaluations without a higher AP; 0 = train to the end", least=0
+    )
     # Data
     dataset: str = _data("coco", "coco, or other for the TXT format", choices=("coco", "other"))
     coco_root: str = _data("", "folder of a COCO-format data set")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from maskrcnn.checkpoint.format import META_ENTRY, load_training_state
+from maskrcnn.checkpoint.format import AVERAGE_PREFIX, META_ENTRY, load_training_state, network_arrays
 from maskrcnn.convert.containers import find_weights, unwrap
 from maskrcnn.convert.pickles import load_pickle
 from maskrcnn.convert.safetensors import LENGTH_BYTES, read_safetensors
@@ -85,7 +85,9 @@ def _read(path: Path, start: bytes, entry: str) -> Weights:
     elif start.startswith(CHECKPOINT_START):
         arrays, meta = load_training_state(path)
         if meta:
-            return Weights(arrays, f"MindSpore .ckpt with {META_ENTRY}", meta)
+            averaged = any(name.startswith(AVERAGE_PREFIX) for name in arrays)
+            notes = ["the moving averages of its weights are taken (ema_decay)"] if averaged else []
+            return Weights(network_arrays(arrays), f"MindSpore .ckpt with {META_ENTRY}", meta, notes)
         return _unwrapped(arrays, "MindSpore .ckpt", path)
     raise CheckpointError(f"{path} is neither .pth, .safetensors, .npz, .pkl nor .ckpt by its contents")
 

@@ -27,6 +27,7 @@ from maskrcnn.training.start import Start, find_start
 from maskrcnn.training.step import TrainStep
 from maskrcnn.training.trainer import Trainer, TrainingPlan
 from maskrcnn.training.validation import Validation
+from maskrcnn.training.weight_average import WeightAverage
 
 
 def build_trainer(
@@ -68,8 +69,9 @@ def build_trainer(
         skip_overflow=not loss_scale.fixed,
         world_size=group.world_size,
     )
+    average = WeightAverage(network, cfg.ema_decay) if cfg.ema_decay else None
     state = RunState(
-        [*network.get_parameters(), *step.optimizer.moments],
+        [*network.get_parameters(), *step.optimizer.moments, *(average.averages if average else ())],
         RunIdentity(
             seed=cfg.seed,
             class_names=info.classes.names,
@@ -91,6 +93,7 @@ def build_trainer(
         loss_scale=loss_scale,
         checkpoints=checkpoints,
         evaluate=Validation(cfg, info.classes, group) if cfg.eval_interval_epochs else None,
+        average=average,
     )
     if group.rank == 0:
         start_weights(trainer, network, start)
@@ -115,6 +118,7 @@ def training_plan(cfg: Config, steps_per_epoch: int) -> TrainingPlan:
         max_steps=cfg.max_steps,
         save_steps=cfg.save_checkpoint_steps or max(round(cfg.save_checkpoint_epochs * steps_per_epoch), 1),
         eval_epochs=cfg.eval_interval_epochs,
+        patience=cfg.early_stopping_patience,
         log_steps=cfg.log_interval,
     )
 
@@ -125,7 +129,8 @@ def start_weights(trainer: Trainer, network: nn.Cell, start: Start) -> None:
         changed = changed_settings(trainer.resume(start.resume).get("config", {}), start.cfg)
         if changed:
             print(f"settings changed since then: {', '.join(changed)}", flush=True)
-    elif start.weights:
+        return
+    if start.weights:
         report = load_pretrained(
             network,
             start.weights,
@@ -134,3 +139,5 @@ def start_weights(trainer: Trainer, network: nn.Cell, start: Start) -> None:
             allow_partial=start.cfg.allow_partial,
         )
         print("\n".join(report.lines()), flush=True)
+    if trainer.average:
+        trainer.average.start()

@@ -62,6 +62,19 @@ def console_line(
     )
 
 
+def epoch_line(epoch: int, of: tuple[int, int], steps: int, seconds: float) -> str:
+    """Returns the line that the console shows at the end of an epoch.
+
+    Args:
+        epoch: The epoch, from 1.
+        of: Number of epochs, and of steps in each.
+        steps: Steps that this process has done; fewer than those of the epoch if it has resumed in it.
+        seconds: What they took, without evaluations.
+    """
+    count = f"{steps} steps" if steps == of[1] else f"the last {steps} of {of[1]} steps"
+    return f"epoch {epoch}/{of[0]} took {duration(seconds)} for {count}, {seconds / steps:.2f} s/step"
+
+
 class TrainLog:
     """Log files of a run: ``loss_{rank}.log`` and, on rank 0, ``metrics.jsonl`` and TensorBoard events, if installed.
 
@@ -80,7 +93,7 @@ class TrainLog:
     def __init__(self, folder: str | Path, rank: int = 0, resumed_at: Position | None = None) -> None:
         self.folder = Path(folder)
         loss_file, metrics_file = self.folder / f"loss_{rank}.log", self.folder / "metrics.jsonl"
-        self.resumed_at_evaluation = False  # the step that the run continues from has been evaluated
+        self.resumed_evaluation: dict[str, Any] | None = None  # of the step that the run continues from
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if resumed_at is None:
@@ -93,7 +106,7 @@ class TrainLog:
                 _keep_lines(loss_file, lambda line: _position(line) <= (epoch, step))
                 if rank == 0:
                     _keep_lines(metrics_file, lambda line: _global_step(line) <= global_step)
-                    self.resumed_at_evaluation = _is_evaluated(metrics_file, global_step)
+                    self.resumed_evaluation = _evaluation(metrics_file, global_step)
             self._loss: TextIO = open(loss_file, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
             self._metrics: TextIO | None = None
             if rank == 0:
@@ -183,9 +196,11 @@ def _global_step(line: str) -> int:
     return json.loads(line)["global_step"]
 
 
-def _is_evaluated(file: Path, global_step: int) -> bool:
+def _evaluation(file: Path, global_step: int) -> dict[str, Any] | None:
+    """Returns the record of the evaluation after a step, None if there is none."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return any("bbox_ap" in record and record["global_step"] == global_step for record in map(json.loads, lines))
+    records = (json.loads(line) for line in lines)
+    return next((one for one in records if "bbox_ap" in one and one["global_step"] == global_step), None)
 
 
 class Progress:

@@ -20,11 +20,13 @@ from maskrcnn.checkpoint.saver import Saver
 from maskrcnn.checkpoint.state import Position, RunState
 from maskrcnn.errors import TrainingError
 from maskrcnn.models.mask_rcnn import LOSS_NAMES
-from maskrcnn.training.logs import Progress, TrainLog, console_line, named_losses, timed
+from maskrcnn.training.early_stopping import EarlyStopping
+from maskrcnn.training.logs import Progress, TrainLog, console_line, epoch_line, named_losses, timed
 from maskrcnn.training.optimizer import LossScale
 from maskrcnn.training.schedule import LearningRate
 from maskrcnn.training.signals import StopSignals
 from maskrcnn.training.step import TrainStep
+from maskrcnn.training.weight_average import WeightAverage
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class TrainingPlan:
     max_steps: int = 0  # stop early after this global step
     save_steps: int = 0  # a checkpoint after so many steps
     eval_epochs: int = 0  # an evaluation after so many epochs
+    patience: int = 0  # evaluations without a higher AP after which to stop early
     log_steps: int = 1  # a log line after so many steps, and at the end of an epoch
 
 
@@ -53,6 +56,7 @@ class Trainer:
         evaluate: Takes a checkpoint's path and returns figures, ``segm_ap`` and ``bbox_ap`` among them. All ranks call
             it; it returns None on those but rank 0.
         graph: What is called in the step's place: the step with its graphs kept on disk.
+        average: Average of the weights, for a run that keeps one.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Trainer:
         checkpoints: CheckpointFolder | None = None,
         evaluate: Callable[[Path | None], dict[str, float] | None] | None = None,
         graph: Callable[..., tuple[Tensor, Tensor]] | None = None,
+        average: WeightAverage | None = None,
     ) -> None:
         self.graph = graph or step
         self.step, self.loader, self.learning_rate, self.plan = step, loader, learning_rate, plan
@@ -76,12 +81,16 @@ class Trainer:
         self.saver = Saver(checkpoints, state.arrays, state.meta, plan.save_steps)
         self.loss_scale = loss_scale or LossScale()
         state.host["loss_scale"] = self.loss_scale
+        self.early_stopping = EarlyStopping(plan.patience)
+        state.host["early_stopping"] = self.early_stopping
+        self.average = average
         self.progress = Progress()
         self.steps_per_epoch = loader.steps_per_epoch
         self.last_step = plan.epochs * self.steps_per_epoch
         if plan.max_steps:
             self.last_step = min(self.last_step, plan.max_steps)
         self.stopping = False  # all ranks stop now
+        self.stopped_early = False
 
     def resume(self, path: Path) -> dict[str, Any]:
         """Continues from a checkpoint exactly; see ``RunState.resume``."""
@@ -105,6 +114,8 @@ class Trainer:
             if self.evaluation_missing(log):
                 with stop.at_once():
                     self.evaluate_epoch(log)
+            else:
+                self.take_evaluation(log.resumed_evaluation)
             while not self.finished and not self.stopping:
                 self.train_epoch(log, stop)
         if stop.received:
@@ -119,6 +130,7 @@ class Trainer:
     def train_epoch(self, log: TrainLog, stop: StopSignals) -> None:
         """Trains from the current step to the end of its epoch, of the run, or until a signal."""
         epoch, start = divmod(self.state.global_step, self.steps_per_epoch)
+        epoch_began = time.perf_counter()
         since_line: list[np.ndarray] = []  # losses since the last line
         with contextlib.closing(self.loader.epoch(epoch, start)) as batches:
             for batch, waited, began in timed(batches):
@@ -130,7 +142,8 @@ class Trainer:
                 step = self.state.position.step
                 if step % self.plan.log_steps == 0 or step == self.steps_per_epoch or self.finished:
                     images = len(batch.image_id) * self.group.world_size
-                    self.report(log, np.mean(since_line, 0), norm, rate, images)
+                    seconds = time.perf_counter() - epoch_began
+                    self.report(log, np.mean(since_line, 0), norm, rate, images, step - start, seconds)
                     since_line = []
                 self.saver.after_step(self.state.global_step)
                 if self.finished or self.stopping:
@@ -179,6 +192,8 @@ class Trainer:
             self.saver.settle()
             raise TrainingError(self.not_finite(losses, norm, [i for part in everyone for i in json.loads(part)]))
         self.loss_scale.update(bool(np.isfinite(norm)))
+        if self.average:
+            self.average.update(self.state.global_step - 1)
         return losses, norm, rate
 
     def not_finite(self, losses: np.ndarray, norm: float, image_ids: list[int]) -> str:
@@ -191,35 +206,70 @@ class Trainer:
             f"lower base_lr, lengthen warmup_step or set clip_grad_norm"
         )
 
-    def report(self, log: TrainLog, losses: np.ndarray, norm: float, rate: float, images: int) -> None:
-        """Writes one line to the log files and one to the console."""
+    def report(
+        self, log: TrainLog, losses: np.ndarray, norm: float, rate: float, images: int, steps: int, seconds: float
+    ) -> None:
+        """Writes one line to the log files and one to the console, and another one at the end of an epoch.
+
+        Args:
+            log: The log files.
+            losses: Means since the last line, float32 [5].
+            norm: Norm of the gradients of the last step.
+            rate: Its learning rate.
+            images: Images of a step, of all ranks.
+            steps: Steps of the epoch that this process has done.
+            seconds: What they took.
+        """
         named, speed = named_losses(losses), self.progress.figures(images)
         figures = {"lr": rate, "grad_norm": norm, "loss_scale": self.loss_scale.value}
         figures.update(skipped_steps=self.loss_scale.skipped, objects_left_out=self.loader.objects_left_out)
         figures["checkpoint_wait"], self.saver.held_up = round(self.saver.held_up, 4), 0.0
+        ended = self.state.position.step == self.steps_per_epoch
+        if ended:
+            figures["epoch_seconds"] = round(seconds, 3)
         log.losses(*self.state.position, named, {**figures, **speed})
         left = (self.last_step - self.state.global_step) * speed["step_seconds"]
         of = (self.plan.epochs, self.steps_per_epoch)
         print(console_line(self.state.position, of, named, {**figures, **speed}, left), flush=True)
+        if ended:
+            print(epoch_line(self.state.position.epoch, of, steps, seconds), flush=True)
 
     def evaluate_epoch(self, log: TrainLog) -> None:
         """Evaluates the newest checkpoint, and keeps it as best.ckpt if its mask AP is the highest so far."""
         self.saver.save_now()
         figures = self.evaluate(self.saver.newest)
-        if figures is None:
+        if figures is not None:
+            epoch, _, global_step = self.state.position
+            best = self.checkpoints.best_meta().get("best_score", -1.0)
+            better = score_of(figures) > best
+            if better:
+                self.saver.save_best({**figures, "best_score": score_of(figures)})
+            log.metrics({"epoch": epoch, "global_step": global_step, **figures})  # now the evaluation counts as done
+            print(
+                f"epoch {epoch}: bbox AP {figures['bbox_ap']:.4f}, segm AP {figures['segm_ap']:.4f} "
+                + ("(best so far, kept as best.ckpt)" if better else f"(best {best:.4f})"),
+                flush=True,
+            )
+        self.take_evaluation(figures)
+
+    def take_evaluation(self, figures: dict[str, float] | None) -> None:
+        """Has the run end here if its AP has not risen for long enough.
+
+        Args:
+            figures: Those of the newest checkpoint on rank 0, None if it has not been evaluated.
+        """
+        stopping = self.early_stopping
+        if figures is not None:
+            stopping.add(self.state.position.epoch, score_of(figures))
+        if not stopping.patience:
             return
-        epoch, _, global_step = self.state.position
-        score = figures["segm_ap"] if figures["segm_ap"] >= 0 else figures["bbox_ap"]  # no masks to compare
-        best = self.checkpoints.best_meta().get("best_score", -1.0)
-        better = score > best
-        if better:
-            self.saver.save_best({**figures, "best_score": score})
-        log.metrics({"epoch": epoch, "global_step": global_step, **figures})  # now the evaluation counts as done
-        print(
-            f"epoch {epoch}: bbox AP {figures['bbox_ap']:.4f}, segm AP {figures['segm_ap']:.4f} "
-            + ("(best so far, kept as best.ckpt)" if better else f"(best {best:.4f})"),
-            flush=True,
-        )
+        self.stopped_early = bool(self.group.broadcast(b"stop" * stopping.due, "rank 0 to compare its evaluations"))
+        if stopping.due:
+            print(
+                f"stopped early: AP has not risen for {stopping.patience} evaluations; the best, "
+                f"{stopping.scores[stopping.best_epoch]:.4f} after epoch {stopping.best_epoch}, is kept as best.ckpt",
+                flush=True,
+            )
 
     @property
     def evaluation_due(self) -> bool:
@@ -231,10 +281,15 @@ class Trainer:
         """Returns whether the checkpoint that was resumed was to be evaluated and has not been; all ranks agree."""
         if not self.state.resumed_at or not self.evaluation_due:
             return False
-        missing = b"" if log.resumed_at_evaluation else b"missing"
+        missing = b"" if log.resumed_evaluation else b"missing"
         return bool(self.group.broadcast(missing, "rank 0 to open its log"))
 
     @property
     def finished(self) -> bool:
-        """True when the last step of the plan is done."""
-        return self.state.global_step >= self.last_step
+        """True when the last step of the plan is done, or further ones would not help."""
+        return self.stopped_early or self.state.global_step >= self.last_step
+
+
+def score_of(figures: dict[str, float]) -> float:
+    """Returns the AP by which evaluations are compared: that of masks, or of boxes where there are no masks."""
+    return figures["segm_ap"] if figures["segm_ap"] >= 0 else figures["bbox_ap"]

@@ -9,10 +9,25 @@ from maskrcnn.convert.reading import read_weights
 from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.distributed.parameters import share_parameters
 from maskrcnn.distributed.process_group import ProcessGroup
+from maskrcnn.errors import DataError
 from maskrcnn.evaluation.evaluator import EvaluationOptions, evaluate, evaluation_files
 from maskrcnn.evaluation.ground_truth import load_ground_truth
 from maskrcnn.inference.detector import Detector
 from maskrcnn.inference.settings import InferenceSettings
+
+
+def check_evaluation_files(cfg: Config) -> None:
+    """Makes sure, before a conversion that may take long, that there is something to evaluate on.
+
+    Raises:
+        MaskRCNNError: The annotation file or the image folder is missing.
+    """
+    ann_file, _ = evaluation_files(cfg)
+    if not ann_file.is_file():
+        raise DataError(
+            f"there is no annotation file {ann_file}, which eval_interval_epochs needs: check ann_file, or coco_root "
+            "and val_data_type, or set eval_interval_epochs to 0"
+        )
 
 
 class Validation:

@@ -17,7 +17,7 @@ import pytest
 from tests.training.tiny import TinyLoader, TinyNet, make_batch
 
 from maskrcnn.checkpoint.folder import CheckpointFolder
-from maskrcnn.checkpoint.format import load_training_state
+from maskrcnn.checkpoint.format import load_checkpoint, load_training_state
 from maskrcnn.checkpoint.state import RunIdentity, RunState
 from maskrcnn.errors import CheckpointError, DataError, TrainingError
 from maskrcnn.training.logs import TrainLog
@@ -25,6 +25,7 @@ from maskrcnn.training.optimizer import AdamW, LossScale, MomentumSGD
 from maskrcnn.training.schedule import LearningRate
 from maskrcnn.training.step import TrainStep
 from maskrcnn.training.trainer import Trainer, TrainingPlan
+from maskrcnn.training.weight_average import WeightAverage
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,6 +40,7 @@ def make_trainer(
     loss_scale=None,
     net=None,
     optimizer=MomentumSGD,
+    ema_decay=0.0,
     **plan,
 ):
     ms.set_context(mode=ms.GRAPH_MODE)
@@ -53,6 +55,7 @@ def make_trainer(
         scaled=not loss_scale.fixed,
         skip_overflow=not loss_scale.fixed,
     )
+    average = WeightAverage(net, ema_decay) if ema_decay else None
     checkpoints = CheckpointFolder(folder / "checkpoint", keep)
     checkpoints.prepare()
     identity = RunIdentity(seed, ["cat", "dog"], loader.steps_per_epoch, batch_size=2)
@@ -63,7 +66,7 @@ def make_trainer(
         LearningRate(0.01, plan.epochs * loader.steps_per_epoch, warmup_steps=4),
         plan,
         state=RunState(
-            [*net.get_parameters(), *step.optimizer.moments],
+            [*net.get_parameters(), *step.optimizer.moments, *(average.averages if average else ())],
             identity,
             info={"config": {"base_lr": 0.01}, "category_ids": [17, 18]},
         ),
@@ -71,6 +74,7 @@ def make_trainer(
         loss_scale=loss_scale,
         checkpoints=checkpoints,
         evaluate=evaluate,
+        average=average,
     )
 
 
@@ -391,3 +395,92 @@ def test_objects_without_a_slot_are_counted_after_the_first_epoch_only(tmp_path,
     make_trainer(tmp_path, loader, epochs=3).train()
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note:")]
     assert len(notes) == 1 and "7 objects of the first epoch were ignored" in notes[0]
+
+
+def test_averages_of_weights_resume_exactly(whole, tmp_path):
+    """They change nothing of the training, and are what the checkpoint's users get."""
+    make_trainer(tmp_path / "whole", ema_decay=0.9).train()
+    for stop in (7, 15):
+        trainer = make_trainer(tmp_path / "parts", ema_decay=0.9, max_steps=stop)
+        if stop == 15:
+            trainer.resume(trainer.checkpoints.newest())
+        trainer.train()
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+    arrays, _ = final_state(tmp_path / "parts")
+    plain, _ = final_state(whole)
+    averages = {name: array for name, array in arrays.items() if name.startswith("ema.")}
+    assert len(averages) == len(plain) - sum(name.startswith("moments.") for name in plain)
+    assert all(arrays[name].tobytes() == plain[name].tobytes() for name in plain)
+    used, _ = load_checkpoint(CheckpointFolder(tmp_path / "parts" / "checkpoint", 1).newest())
+    assert used.keys() == {name for name in plain if not name.startswith("moments.")}
+    for name, array in used.items():
+        assert array.tobytes() == averages[f"ema.{name}"].tobytes() != plain[name].tobytes(), name
+
+
+def test_averaging_can_begin_and_end_with_a_resumption(whole, tmp_path):
+    begun = make_trainer(tmp_path / "begun", ema_decay=0.9)
+    begun.resume(CheckpointFolder(whole / "checkpoint", 1).newest())
+    arrays = dict(begun.state.arrays())
+    assert arrays["ema.head.weight"].tobytes() == arrays["head.weight"].tobytes()
+    path = begun.checkpoints.save(arrays, begun.state.meta(), 3, 5)
+    ended = make_trainer(tmp_path / "ended")
+    ended.resume(path)
+    assert ended.state.global_step == 15
+
+
+def evaluations(*scores):
+    """An evaluate that gives one score after the other, and the names of the checkpoints it was given."""
+    scores, seen = list(scores), []
+
+    def evaluate(path):
+        seen.append(path.name)
+        return {"bbox_ap": 0.5, "segm_ap": scores[len(seen) - 1]}
+
+    return evaluate, seen
+
+
+def test_a_run_that_learns_nothing_more_stops_early(tmp_path, capsys):
+    evaluate, seen = evaluations(0.1, 0.3, 0.2, 0.3, 0.9)
+    assert make_trainer(tmp_path, evaluate=evaluate, eval_epochs=1, epochs=9, patience=2).train() == 0
+    assert [name[:10] for name in seen] == [f"maskrcnn-{epoch}" for epoch in (1, 2, 3, 4)]
+    _, meta = final_state(tmp_path)
+    assert meta["epoch"] == 4
+    said = "stopped early: AP has not risen for 2 evaluations; the best, 0.3000 after epoch 2, is kept as best.ckpt"
+    assert said in capsys.readouterr().out
+    _, best = load_training_state(tmp_path / "checkpoint" / "best.ckpt")
+    assert best["epoch"] == 2
+    again = make_trainer(tmp_path, evaluate=evaluate, eval_epochs=1, epochs=9, patience=2)
+    again.resume(again.checkpoints.newest())
+    assert again.train() == 0 and len(seen) == 4  # there is nothing left to do
+    patient = make_trainer(tmp_path, evaluate=evaluate, eval_epochs=1, epochs=5, patience=3)
+    patient.resume(patient.checkpoints.newest())
+    assert patient.train() == 0 and len(seen) == 5
+
+
+@pytest.mark.parametrize("stop", [5, 7, 15])
+def test_patience_is_remembered_by_a_resumed_run(tmp_path, stop):
+    """After the evaluation of an epoch, whose checkpoint is older than it, and in the middle of an epoch."""
+    evaluate, seen = evaluations(0.4, 0.3, 0.5, 0.2, 0.1, 0.3, 0.9)
+    for limit in (stop, 0):
+        trainer = make_trainer(tmp_path, evaluate=evaluate, eval_epochs=1, epochs=9, patience=3, max_steps=limit)
+        if not limit:
+            trainer.resume(trainer.checkpoints.newest())
+        trainer.train()
+    assert len(seen) == 6 and trainer.state.global_step == 30  # three epochs after the best one
+    _, meta = final_state(tmp_path)
+    assert meta["early_stopping"] == {"scores": [[1, 0.4], [2, 0.3], [3, 0.5], [4, 0.2], [5, 0.1]]}
+
+
+def test_the_time_of_an_epoch_is_told(tmp_path, capsys):
+    make_trainer(tmp_path, max_steps=8).train()
+    said = capsys.readouterr().out.splitlines()
+    taken = [line for line in said if " took " in line]
+    assert len(taken) == 1 and taken[0].startswith("epoch 1/3 took 0:00:") and "for 5 steps, " in taken[0]
+    trainer = make_trainer(tmp_path, max_steps=10)
+    trainer.resume(trainer.checkpoints.newest())
+    trainer.train()
+    said = capsys.readouterr().out
+    assert "epoch 2/3 took 0:00:" in said and "for the last 2 of 5 steps" in said
+    records = [json.loads(line) for line in (tmp_path / "log" / "metrics.jsonl").read_text().splitlines()]
+    assert [record["global_step"] for record in records if "epoch_seconds" in record] == [5, 10]
+    assert records[4]["epoch_seconds"] >= sum(record["step_seconds"] for record in records[3:5])

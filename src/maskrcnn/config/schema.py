@@ -208,7 +208,11 @@ class Config:
     warmup_step: int = _training(500, "steps of warm-up; 0 = none", least=0)
     warmup_ratio: float = _training(1 / 3, "learning rate at the first step, as a fraction", above=0, most=1)
     batch_size: int = _training(2, "images per step and device", least=1)
+    accumulate_steps: int = _training(
+        1, "batches whose gradients are summed up for a step, as if they were one", least=1
+    )
     epoch_size: int = _training(12, "epochs of the run", least=1)
+    dry_run: bool = _key(False, "show settings, data, and expected time and memory of a training, then stop")
     max_steps: int = _key(0, "stop after so many steps in all; 0 = the whole run", least=0)
     optimizer: str = _training(
         "momentum", "momentum (SGD), or adamw to train from scratch", choices=("momentum", "adamw")
@@ -259,6 +263,12 @@ class Config:
         "apply",
         "apply = images as EXIF lets viewers show them, ignore = as stored; where listed sizes tell, they decide",
         choices=("apply", "ignore"),
+    )
+    repeat_threshold: float = _training(
+        0.0,
+        "show images of classes in a smaller share of the images more often (LVIS: 0.001); 0 = off",
+        least=0,
+        most=1,
     )
     train_images: int = _data(0, "train on the first so many images only; 0 = all", least=0)
     only_create_dataset: bool = _key(False, "stop after converting the data")

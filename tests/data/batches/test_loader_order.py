@@ -77,6 +77,38 @@ def test_ranks_share_one_plan(records, augmentation):
             np.testing.assert_array_equal(array, np.concatenate(pieces))
 
 
+@pytest.mark.parametrize("world", [1, 2])
+def test_the_batches_of_a_step_are_parts_of_one_large_batch(records, world):
+    """Images, augmentation and random numbers; also after a resumption in the middle."""
+    settings = BatchSettings(**{**SMALL.__dict__, "augmentation": AUGMENTED_MORE})
+    for rank in range(world):
+        ranks = {"rank": rank, "world": world}
+        large = make_loader(records, settings, batch_size=3, **ranks)
+        parts = make_loader(records, settings, batch_size=1, accumulate=3, **ranks)
+        assert parts.steps_per_epoch == large.steps_per_epoch
+        for start in (0, large.steps_per_epoch - 1):
+            small = list(parts.epoch(2, start))
+            assert len(small) == 3 * (large.steps_per_epoch - start)
+            for k, whole in enumerate(large.epoch(2, start)):
+                for array, *pieces in zip(whole, *small[3 * k : 3 * k + 3]):
+                    np.testing.assert_array_equal(array, np.concatenate(pieces))
+
+
+def test_images_of_rare_classes_are_shown_more_often(records):
+    """Class 2 is in one of seven images; of the first four only, it would be in one of four."""
+    records.info.labels = [[1], [1, 2], [1], [], [1], [1], [1]]
+    ids = [sample.image_id for sample in records.samples]
+    for images, factor in ((0, np.sqrt(7)), (4, 2.0)):
+        loader = make_loader(records, batch_size=1, repeat_threshold=1.0, images=images)
+        shown = np.concatenate([batch.image_id for epoch in range(30) for batch in loader.epoch(epoch)])
+        counts = [np.count_nonzero(shown == image) / 30 for image in ids[: images or None]]
+        assert counts[1] == pytest.approx(factor, rel=0.25)
+        assert max(counts[0], *counts[2:]) < 1.7
+    records.info.labels, records.info.path = None, "old.mindrecord"
+    with pytest.raises(DataError, match=r"repeat_threshold needs .* old\.mindrecord .* does not list: delete it"):
+        make_loader(records, repeat_threshold=1.0)
+
+
 def broken(records: Records, number: int, **changes) -> int:
     """Damage one sample and return its image id."""
     records.samples[number] = Sample(**{**records.samples[number].__dict__, **changes})

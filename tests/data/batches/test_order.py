@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskrcnn.data.batches.order import Purpose, keyed_rng, plan_epoch, steps_per_epoch
+from maskrcnn.data.batches.order import Purpose, keyed_rng, plan_epoch, repeat_factors, steps_per_epoch
 
 
 @pytest.mark.parametrize("global_batch", [1, 2, 3, 16])
@@ -50,3 +50,42 @@ def test_streams_differ_in_every_part_of_the_key():
     ]
     keys += [(0, 0, 0, purpose) for purpose in Purpose if purpose != Purpose.VIEW]
     assert len({keyed_rng(*key).random() for key in keys}) == len(keys)
+
+
+def test_repeat_factors_are_those_of_lvis():
+    """Gupta et al. 2019, appendix B.2, by hand: class 1 in 4 of 4 images, 2 in 1 of 4, 3 in 2 of 4; t = 1 and 0.36."""
+    labels = [[1], [1, 2], [1, 3], [1, 3]]
+    np.testing.assert_allclose(repeat_factors(labels, 1.0), [1, 2, np.sqrt(2), np.sqrt(2)])
+    np.testing.assert_allclose(repeat_factors(labels, 0.36), [1, 1.2, 1, 1])
+    np.testing.assert_allclose(repeat_factors([[], [5], []], 1.0), [1, np.sqrt(3), 1])
+
+
+@pytest.mark.parametrize("global_batch", [1, 3, 8])
+def test_images_are_repeated_as_often_as_their_factors_say(global_batch):
+    """In each epoch rounded up or down, over many epochs exactly; an epoch has always the same number of steps."""
+    rng = np.random.default_rng(global_batch)
+    upright = rng.random(30) < 0.4
+    factors = np.where(rng.random(30) < 0.5, 1.0, 1 + 3 * rng.random(30))
+    steps = steps_per_epoch(upright, global_batch, factors)
+    counts = []
+    for epoch in range(400):
+        plan = plan_epoch(upright, global_batch, seed=4, epoch=epoch, factors=factors)
+        assert plan.shape == (steps, global_batch)
+        assert (upright[plan] == upright[plan][:, :1]).all()
+        counts.append(np.bincount(plan.ravel(), minlength=30))
+    expected = np.empty(30)
+    for orientation in (False, True):  # the last batch of an orientation is filled up
+        own = upright == orientation
+        wanted = -(-int(np.ceil(factors[own].sum())) // global_batch) * global_batch
+        expected[own] = factors[own] * wanted / factors[own].sum()
+    assert (np.abs(np.array(counts) - expected) < 1).all()
+    assert np.array(counts).min() >= 1
+    np.testing.assert_allclose(np.mean(counts, 0), expected, atol=4 * 0.5 / np.sqrt(400))
+
+
+def test_repeated_images_are_spread_and_keyed():
+    upright, factors = np.zeros(40, bool), np.full(40, 2.0)
+    plan = plan_epoch(upright, 1, seed=1, epoch=0, factors=factors).ravel()
+    assert np.count_nonzero(np.diff(plan) == 0) < 10
+    np.testing.assert_array_equal(plan, plan_epoch(upright, 1, seed=1, epoch=0, factors=factors).ravel())
+    assert (plan != plan_epoch(upright, 1, seed=1, epoch=1, factors=factors).ravel()).any()

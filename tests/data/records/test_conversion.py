@@ -79,6 +79,18 @@ def run(source, folder, **settings):
     )
 
 
+def test_the_classes_of_each_image_are_listed(tmp_path):
+    """Crowd regions left out; a record of an earlier version has no such list."""
+    path = run(MemorySource(7), tmp_path).path
+    samples = [make_sample(i) for i in range(7)]
+    assert read_info(path).labels == [sorted({int(label) for label in s.labels[:1]}) for s in samples]
+    description = path.with_suffix(".json")
+    content = json.loads(description.read_text())
+    del content["labels"]
+    description.write_text(json.dumps(content))
+    assert read_info(path).labels is None
+
+
 def assert_same(found: Sample, expected: Sample) -> None:
     for name in ("image_id", "file_name", "jpeg", "height", "width", "rles", "orientation"):
         assert getattr(found, name) == getattr(expected, name)

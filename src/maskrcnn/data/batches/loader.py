@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from maskrcnn.data.batches.batch import Batch, BatchSettings, empty_batch, fill_row
-from maskrcnn.data.batches.order import plan_epoch, plan_partners, steps_per_epoch
+from maskrcnn.data.batches.order import plan_epoch, plan_partners, repeat_factors, steps_per_epoch
 from maskrcnn.data.batches.targets import AssignSettings
 from maskrcnn.data.batches.transforms import canvas_for
 from maskrcnn.data.batches.views import Augmentation
@@ -34,7 +34,7 @@ class Records(Protocol):
 
     @property
     def info(self) -> Any:
-        """A description with the attribute ``sizes``, int [n, 2], height and width of each image."""
+        """A description: ``sizes``, int [n, 2], height and width of each image, and ``labels``, the classes of each."""
 
     def __len__(self) -> int:
         """Returns the number of images."""
@@ -48,7 +48,7 @@ class TrainLoader:
 
     Every epoch shows every image at least once, in an order, with augmentation and with samples that follow
     from the seed, the epoch and the position in the epoch alone. ``epoch(e, start_step=s)`` therefore gives
-    exactly the batches that ``epoch(e)`` would have given from step s on.
+    exactly the batches that ``epoch(e)`` would have given from step s on; a step has ``accumulate`` batches.
 
     objects_left_out counts the objects that did not fit into the batches handed out so far.
     """
@@ -71,10 +71,27 @@ class TrainLoader:
         world: int = 1,
         workers: int = 2,
         images: int = 0,
+        accumulate: int = 1,
+        repeat_threshold: float = 0.0,
     ) -> None:
-        """Prepares ``batch_size`` images a step for this ``rank`` of ``world``; ``workers`` threads make them.
+        """Prepares the batches of this ``rank`` of ``world``; ``workers`` threads make them.
 
-        ``images``: use only the first so many; 0: all. Raises DataError if there are no images.
+        Args:
+            records: where the samples come from.
+            img_height, img_width: of a landscape canvas.
+            anchor_scales, anchor_ratios, anchor_strides, anchor_rounding, inclusive_boxes: see ``anchor_grid``.
+            settings: what a sample is turned into.
+            seed: of the run.
+            batch_size: images of a batch.
+            rank: this process's.
+            world: number of processes.
+            workers: number of threads.
+            images: use only the first so many; 0: all.
+            accumulate: batches of a step, which follow each other; they hold what one large batch would hold.
+            repeat_threshold: see ``repeat_factors``; 0: every image is shown once.
+
+        Raises:
+            DataError: there are no images, or the record does not list their classes and ``repeat_threshold`` is set.
         """
         if len(records) == 0:
             raise DataError("the record holds no images to train on; check the annotations it was made from")
@@ -82,9 +99,12 @@ class TrainLoader:
             raise ValueError(f"rank {rank} is not one of {world}")
         self._records = records
         self._sizes = np.asarray(records.info.sizes)[: images or None]
+        self._factors = None
+        if repeat_threshold:
+            self._factors = repeat_factors(_labels(records.info)[: images or None], repeat_threshold)
         self._settings = settings or BatchSettings()
         self._seed, self._batch_size, self._rank, self._world = seed, batch_size, rank, world
-        self._workers = workers
+        self._workers, self._accumulate = workers, accumulate
         self._img_size = (img_height, img_width)
         self._grids = {
             canvas: anchor_grid(*canvas, anchor_scales, anchor_ratios, anchor_strides, anchor_rounding, inclusive_boxes)
@@ -132,12 +152,14 @@ class TrainLoader:
             world=world,
             workers=cfg.num_parallel_workers,
             images=cfg.train_images,
+            accumulate=cfg.accumulate_steps,
+            repeat_threshold=cfg.repeat_threshold,
         )
 
     @property
     def steps_per_epoch(self) -> int:
         """The number of batches of an epoch, the same for every epoch and rank."""
-        return steps_per_epoch(self._upright, self._batch_size * self._world)
+        return steps_per_epoch(self._upright, self._images_per_step, self._factors)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """Returns an iterator over the batches of an epoch from ``start_step`` on; the arrays belong to the caller.
@@ -154,6 +176,10 @@ class TrainLoader:
         if not 0 <= start_step <= self.steps_per_epoch:
             raise ValueError(f"step {start_step} is outside an epoch of {self.steps_per_epoch} steps")
         return self._batches(epoch, start_step)
+
+    @property
+    def _images_per_step(self) -> int:
+        return self._batch_size * self._accumulate * self._world
 
     @property
     def _upright(self) -> np.ndarray:
@@ -174,21 +200,33 @@ class TrainLoader:
 
     def _tasks(self, epoch: int, start_step: int) -> Generator[_Row, None, None]:
         """Yields the rows of the batches from ``start_step`` on, each with its samples read."""
-        every = self._batch_size * self._world
-        own = slice(self._rank * self._batch_size, (self._rank + 1) * self._batch_size)
-        plan = plan_epoch(self._upright, every, self._seed, epoch)[:, own]
+        every, share = self._images_per_step, self._batch_size * self._accumulate
+        own = slice(self._rank * share, (self._rank + 1) * share)
+        plan = plan_epoch(self._upright, every, self._seed, epoch, self._factors)[:, own]
         ratio = self._settings.augmentation.copy_paste_ratio
         partners = plan_partners(len(plan), every, len(self._sizes), ratio, self._seed, epoch)[:, own]
         wanted = np.stack([plan, partners], axis=-1)[start_step:].ravel()
         with closing(self._records.iter_rows(wanted[wanted >= 0].tolist())) as samples:
             for step in range(start_step, len(plan)):
                 canvas = canvas_for(*self._sizes[plan[step, 0]], *self._img_size)
-                batch = empty_batch(self._batch_size, canvas, self._settings)
                 first = step * every + own.start
-                for row in range(self._batch_size):
-                    sample, partner = next(samples), next(samples) if partners[step, row] >= 0 else None
-                    key = (self._seed, epoch, first + row)
+                for number in range(share):
+                    row = number % self._batch_size
+                    if row == 0:
+                        batch = empty_batch(self._batch_size, canvas, self._settings)
+                    sample, partner = next(samples), next(samples) if partners[step, number] >= 0 else None
+                    key = (self._seed, epoch, first + number)
                     yield _Row(batch, row, sample, partner, self._grids[canvas], self._settings, key)
+
+
+def _labels(info: Any) -> list[list[int]]:
+    """Returns the classes of each image of a record."""
+    if info.labels is None:
+        raise DataError(
+            f"repeat_threshold needs the classes of each image, which the record {info.path} of an earlier version "
+            "does not list: delete it to convert again"
+        )
+    return info.labels
 
 
 class _Row(NamedTuple):

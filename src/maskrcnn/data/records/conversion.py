@@ -119,6 +119,7 @@ def convert_to_mindrecord(
             path=folder / path.name,
             classes=classes,
             sizes=np.array(writer.sizes, np.int32),
+            labels=writer.labels,
             objects=writer.objects,
             settings=settings,
             source={**source.summary(), **on_disk},

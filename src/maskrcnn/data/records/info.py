@@ -38,6 +38,8 @@ class RecordInfo:
         checksums: number and CRC-32 of the first bytes of each file: all of the index, and the header of
         the data file. Damage there makes MindRecord's reader abort the process; rows have checksums of
         their own.
+        labels: the classes of the objects of each row's image, each once, crowd regions left out; None in records of
+        earlier versions.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class RecordInfo:
     report: dict[str, dict]
     file_bytes: dict[str, int]
     checksums: dict[str, tuple[int, int]]
+    labels: list[list[int]] | None = None
 
     def __len__(self) -> int:
         """Returns the number of rows."""
@@ -86,6 +89,7 @@ def write_info(folder: Path, info: RecordInfo) -> None:
         "file_bytes": info.file_bytes,
         "checksums": info.checksums,
         "sizes": info.sizes.tolist(),
+        "labels": info.labels,
     }
     info_path(folder / info.path.name).write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
 
@@ -119,6 +123,7 @@ def read_info(path: str | Path) -> RecordInfo:
                 report=content["report"],
                 file_bytes=content["file_bytes"],
                 checksums={file: (int(size), int(crc)) for file, (size, crc) in content["checksums"].items()},
+                labels=content.get("labels"),
             )
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{description} is damaged or describes no record ({error}): {_REMEDY}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from mindspore.mindrecord import FileWriter
 
 from maskrcnn.data.records.row import SCHEMA, encode_row, row_bytes
@@ -55,6 +56,7 @@ class RecordWriter:
         self._rows: list[dict] = []
         self._bytes = 0
         self.sizes: list[tuple[int, int]] = []
+        self.labels: list[list[int]] = []
         self.objects = 0
 
     def add(self, sample: Sample) -> bool:
@@ -70,6 +72,7 @@ class RecordWriter:
         self._rows.append(row)
         self._bytes += size
         self.sizes.append((sample.height, sample.width))
+        self.labels.append(np.unique(sample.labels[~sample.crowd]).tolist())
         self.objects += len(sample.labels)
         if len(self._rows) >= _WRITE_ROWS or self._bytes >= _WRITE_BYTES:
             self._flush()

@@ -152,7 +152,6 @@ class TrainLoader:
             world=world,
             workers=cfg.num_parallel_workers,
             images=cfg.train_images,
-            accumulate=cfg.accumulate_steps,
             repeat_threshold=cfg.repeat_threshold,
         )
 

@@ -57,6 +57,17 @@ parse_arguments() {
     done
 }
 
+# take_device_id COUNT: a number as argument COUNT or later, which is no folder, moves from ARGUMENTS to DEVICE as a flag.
+# shellcheck disable=SC2034 # read by the scripts that source this
+take_device_id() {
+    local last=$((${#ARGUMENTS[@]} - 1))
+    DEVICE=()
+    if ((last + 1 >= $1)) && [[ "${ARGUMENTS[last]}" =~ ^[0-9]+$ && ! -d "${ARGUMENTS[last]}" ]]; then
+        DEVICE=(--device_id "${ARGUMENTS[last]}")
+        unset "ARGUMENTS[last]"
+    fi
+}
+
 # training_settings PRETRAINED_CKPT DATA_PATH: the flags of train.py that they and OUTPUT mean, as SETTINGS; '' is none.
 # shellcheck disable=SC2034 # read by the scripts that source this
 training_settings() {
@@ -73,7 +84,7 @@ training_settings() {
 }
 
 # What the requirements of pyproject.toml besides MindSpore are imported as.
-MODULES=(numpy cv2 pycocotools yaml tqdm psutil)
+MODULES=(numpy cv2 hotcoco pycocotools PIL anyascii yaml tqdm psutil)
 
 has_requirements() { # PYTHON MODULE...: looks for the modules without the seconds that importing them takes
     "$1" -c 'import sys

@@ -109,6 +109,8 @@ if take_flag convert || [[ -n "$PRINT_ONLY" ]]; then
     convert_model # sets MODEL to what it has made
 elif [[ -n "$SOC_VERSION$AIPP_CONF" ]]; then
     fail "--soc_version and --aipp_conf go with --convert"
+elif [[ "$MODEL" == *.air ]]; then
+    fail "no engine reads $MODEL as it is: add --convert and --soc_version, for instance Ascend310P3, which make an .om of it"
 fi
 build
 run_app --model "$MODEL" --image_dir "$IMAGES" --ann_file "$ANN_FILE" --device_id "$DEVICE_ID" --output "$OUTPUT" \

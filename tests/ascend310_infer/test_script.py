@@ -140,6 +140,7 @@ def test_what_goes_wrong_is_the_scripts_exit_code(checked_build: Path, tmp_path:
     assert "has no annotations" in failed.stderr
     assert (out / "bbox.json").is_file()
 
+    air = write_stand_in(tmp_path / "air", ".air")
     for args, part in (
         ((model,), "expected MODEL_PATH"),
         ((model, data, annotations, "x"), "DEVICE_ID 'x' is not a number"),
@@ -147,6 +148,7 @@ def test_what_goes_wrong_is_the_scripts_exit_code(checked_build: Path, tmp_path:
         ((model, tmp_path / "none", annotations), "DATA_PATH"),
         ((model, data, tmp_path / "none.json"), "ANN_FILE"),
         ((model, data, annotations, "--soc_version", "Chip"), "go with --convert"),
+        ((air, data, annotations), "add --convert and --soc_version"),
     ):
         wrong = run(checked_build, *args)
         assert wrong.returncode == 2

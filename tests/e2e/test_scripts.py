@@ -81,6 +81,16 @@ def test_train_refusals(sandbox: Sandbox, name: str):
     assert not sandbox.calls()
 
 
+@pytest.mark.parametrize("name", ["run_standalone_train.sh", "run_eval.sh"])
+def test_a_number_behind_the_other_arguments_is_the_card(sandbox: Sandbox, name: str):
+    files = [sandbox.file("val.json"), sandbox.file("a.ckpt")] if name == "run_eval.sh" else [sandbox.file("a.ckpt")]
+    for arguments in ([*files, sandbox.folder, "3"], [*files, "3"] if name == "run_eval.sh" else ["", "", "3"]):
+        done = sandbox.with_python(name, *arguments, "--seed", "1")
+        assert done.returncode == 0, done.stderr
+        (call,) = sandbox.calls()
+        assert call[-4:] == ["--device_id", "3", "--seed", "1"] and "--device_target" not in call
+
+
 def test_exit_code_is_that_of_python(sandbox: Sandbox):
     for code in (1, 2, 130):
         assert sandbox.with_python("run_standalone_train.sh", CODE=str(code)).returncode == code
@@ -143,7 +153,7 @@ def test_python3_that_has_mindspore_is_used(sandbox: Sandbox):
     assert sandbox.calls()[-1][0].endswith("train.py")
 
 
-IMPORTED_AS = {"opencv-python-headless": "cv2", "pyyaml": "yaml"}
+IMPORTED_AS = {"opencv-python-headless": "cv2", "pyyaml": "yaml", "pillow": "PIL"}
 
 
 def required(section: str) -> list[str]:

@@ -293,3 +293,23 @@ def test_every_image_for_itself(shapes, tmp_path) -> None:
     assert list(per_image) == [image["file_name"] for image in content["images"]]
     for kinds in per_image.values():
         assert kinds["bbox"]["AP"] >= 0.9995 and kinds["segm"]["AP50"] >= 0.9995
+
+
+@pytest.mark.parametrize(
+    ("ann_file", "images"),
+    [
+        ("annotations/instances_val2017.json", "val2017"),
+        ("annotations/instances_test.json", "test"),
+        ("annotations/instances_minival.json", "val2017"),  # another name for some of these images
+        ("instances_val2017.json", "val2017"),
+    ],
+)
+def test_the_place_of_the_annotations_tells_that_of_the_images(tmp_path, ann_file, images) -> None:
+    for folder in ("val2017", "test", "annotations"):
+        (tmp_path / folder).mkdir()
+    expected = tmp_path / ann_file, tmp_path / images
+    assert evaluation_files(Config(ann_file=str(tmp_path / ann_file))) == expected
+    for folder in ("val2017", "test"):
+        (tmp_path / folder).rmdir()
+    with pytest.raises(EvaluationError, match=rf"the images of .* are not in .*{tmp_path}.*; give --coco_root"):
+        evaluation_files(Config(ann_file=str(tmp_path / ann_file)))

@@ -245,7 +245,9 @@ def evaluation_files(cfg: Config) -> tuple[Path, Path]:
     Raises:
         EvaluationError: They are not given, or the folder does not exist.
     """
-    if not cfg.coco_root and not (cfg.ann_file and cfg.image_dir):
+    if cfg.ann_file and not (cfg.coco_root or cfg.image_dir):
+        return Path(cfg.ann_file), images_beside(Path(cfg.ann_file), cfg)
+    if not cfg.coco_root and not cfg.ann_file:
         raise EvaluationError(
             "there is nothing to evaluate on: give --coco_root FOLDER, or --ann_file FILE and --image_dir FOLDER"
         )
@@ -257,6 +259,28 @@ def evaluation_files(cfg: Config) -> tuple[Path, Path]:
         keys = "image_dir" if named else "coco_root and val_data_type"
         raise EvaluationError(f"there is no image folder {image_dir}: check {keys}")
     return ann_file, image_dir
+
+
+def images_beside(ann_file: Path, cfg: Config) -> Path:
+    """Returns the image folder that an annotation file's place and name tell: COCO's layout, or a flat one.
+
+    ROOT/annotations/instances_SPLIT.json has its images in ROOT/SPLIT.
+
+    Raises:
+        EvaluationError: There is no such folder.
+    """
+    before, after = Path(cfg.instance_set).name.split("{}")
+    split = ann_file.name.removeprefix(before).removesuffix(after)
+    root = ann_file.resolve().parent
+    roots = (root.parent, root) if root.name == Path(cfg.instance_set).parent.name else (root,)
+    candidates = [folder / name for folder in roots for name in dict.fromkeys((split, cfg.val_data_type))]
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    raise EvaluationError(
+        f"there is nothing to evaluate on: the images of {ann_file} are not in {' or '.join(map(str, candidates))}; "
+        "give --coco_root FOLDER, or --ann_file FILE and --image_dir FOLDER"
+    )
 
 
 def image_sources(truth: GroundTruth, image_dir: Path, options: EvaluationOptions) -> list[ImageSource]:

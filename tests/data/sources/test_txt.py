@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from tests.data.exif import with_orientation
 
 from maskrcnn.data.sources.report import Reason, SkipReport
 from maskrcnn.data.sources.txt import TxtSource
@@ -21,9 +22,9 @@ def make(tmp_path):
         picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
         cv2.imwrite(str(tmp_path / "train2017" / name), picture)
 
-    def build(text: str, classes=CLASSES) -> TxtSource:
+    def build(text: str, classes=CLASSES, **options) -> TxtSource:
         (tmp_path / "train.txt").write_text(text, encoding="utf-8")
-        return TxtSource(tmp_path / "train.txt", tmp_path, classes)
+        return TxtSource(tmp_path / "train.txt", tmp_path, classes, **options)
 
     return build
 
@@ -114,3 +115,31 @@ def test_refusals(make, tmp_path):
         TxtSource(tmp_path / "train.txt", tmp_path, CLASSES)
     with pytest.raises(DataError, match="is not set; give it with anno_path"):
         TxtSource("", tmp_path, CLASSES)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["train2017\\2.png", "C:\\coco\\train2017\\2.png", "/home/someone/coco/train2017/2.png", "./train2017/2.png"],
+)
+def test_paths_of_other_machines(make, name):
+    (sample,), found = load_all(make(f"{name} 1,2,30,40,1\n"), strict=True)
+    assert not found and sample.file_name == name
+    assert make(f"{name} 1,2,30,40,1\n").estimated_bytes()[0] > len(sample.jpeg)
+
+
+def test_a_last_part_that_several_images_share_is_not_enough(make, tmp_path):
+    (tmp_path / "train2017" / "2.png").rename(tmp_path / "2.png")
+    _, found = load_all(make("a/2.png 1,2,30,40,1\nb/2.png 1,2,30,40,1\n"))
+    assert found == {Reason.MISSING_IMAGE: 2}
+
+
+def test_images_without_objects_and_with_exif(make, tmp_path):
+    text = "train2017/2.png\ntrain2017/0000001.jpg 1,2,30,40,9\n"
+    assert load_all(make(text))[1] == {Reason.NO_OBJECTS: 2, Reason.UNKNOWN_CATEGORY: 1}
+    samples, found = load_all(make(text, keep_empty=True))
+    assert [sample.image_id for sample in samples] == [1] and not len(samples[0].labels)
+    assert found == {Reason.BACKGROUND: 1, Reason.NO_OBJECTS: 1, Reason.UNKNOWN_CATEGORY: 1}
+    (tmp_path / "train2017" / "2.png").write_bytes(with_orientation(np.zeros((60, 80, 3), np.uint8), 6, ".png"))
+    for exif, size, reason in ((True, (80, 60), Reason.EXIF_APPLIED), (False, (60, 80), Reason.EXIF_IGNORED)):
+        (sample,), found = load_all(make("train2017/2.png 1,2,30,40,1\n", exif=exif), strict=True)
+        assert (sample.height, sample.width) == size and found == {reason: 1}

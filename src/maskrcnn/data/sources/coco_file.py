@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import zlib
 from array import array
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from maskrcnn.data.sources.coco_entries import CocoImage, check_image
 from maskrcnn.data.sources.json_stream import iter_elements, parse_bytes
 from maskrcnn.data.sources.report import Issue, Reason, brief
 from maskrcnn.data.sources.scalars import Identity, as_identity
-from maskrcnn.data.sources.source import find_image, last_part
+from maskrcnn.data.sources.source import find_image, last_part, shared_last_parts
 from maskrcnn.errors import DataError
 
 _WITHOUT_ID = -(2**63)
@@ -67,8 +66,7 @@ class CocoFile:
         self.category_names = category_names(self.categories, str(path), self.annotated)
         self.category_identities = frozenset(as_identity(entry["id"]) for entry in self.categories)
         self._places = table.finish(listed, self._numbers, self.issues.append)
-        names = Counter(last_part(image.file_name) for image in self.images)
-        self._ambiguous = {name for name, count in names.items() if count > 1}
+        self._shared = shared_last_parts(image.file_name for image in self.images)
         self._file = open(self.path, "rb")  # noqa: SIM115 - read as long as the index lives
 
     def __len__(self) -> int:
@@ -108,7 +106,7 @@ class CocoFile:
 
     def image_path(self, image: CocoImage, folder: Path) -> Path:
         """Returns the file of an image: its name in ``folder``, or the last parts of it (see ``find_image``)."""
-        return find_image(folder, image.file_name, 2 if last_part(image.file_name) in self._ambiguous else 1)
+        return find_image(folder, image.file_name, 2 if last_part(image.file_name) in self._shared else 1)
 
     def _add_to_checksum(self, chunk: bytes) -> None:
         self.size += len(chunk)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -116,6 +118,12 @@ def find_image(folder: Path, name: str, fewest: int = 1) -> Path:
             if os.path.isfile(candidate):
                 return candidate
     return path
+
+
+def shared_last_parts(names: Iterable[str]) -> set[str]:
+    """Returns what follows the last slash or backslash in more than one of these file names."""
+    counts = Counter(last_part(name) for name in names)
+    return {part for part, count in counts.items() if count > 1}
 
 
 def last_part(name: str) -> str:

@@ -20,10 +20,12 @@ from maskrcnn.data.sources.source import (
     clip_box,
     file_size,
     find_image,
+    last_part,
     make_sample,
     read_image,
     require_file,
     require_folder,
+    shared_last_parts,
 )
 from maskrcnn.errors import DataError
 
@@ -86,6 +88,7 @@ class TxtSource:
             raise DataError(f"{self.anno_path} is not a UTF-8 text file") from None
         if not self._lines:
             raise DataError(f"{self.anno_path} lists no images")
+        self._shared = shared_last_parts(line.file_name for line in self._lines)
 
     def __len__(self) -> int:
         """Returns the number of images listed."""
@@ -98,7 +101,7 @@ class TxtSource:
         if not (line.objects or self._keep_empty):
             return None, [Issue(Reason.NO_OBJECTS, where)]
         try:
-            image = read_image(find_image(self.image_dir, line.file_name), exif=self._exif)
+            image = read_image(self._path(line), exif=self._exif)
         except UnusableImage as error:
             return None, [Issue(error.reason, f"line {line.number}: {error.detail}")]
         issues: list[Issue] = []
@@ -122,7 +125,7 @@ class TxtSource:
         """Returns about how large all rows together and the largest row will be, from the sizes of the files."""
         rows = []
         for line in self._lines:
-            image = file_size(find_image(self.image_dir, line.file_name))
+            image = file_size(self._path(line))
             rows.append(image + len(line.objects) * _BYTES_PER_OBJECT + _BYTES_PER_IMAGE)
         return sum(rows), max(rows)
 
@@ -136,6 +139,10 @@ class TxtSource:
             "images": len(self._lines),
             "objects": sum(len(line.objects) for line in self._lines),
         }
+
+    def _path(self, line: _Line) -> Path:
+        fewest = 2 if last_part(line.file_name) in self._shared else 1
+        return find_image(self.image_dir, line.file_name, fewest)
 
     def _object(self, text: str, height: int, width: int) -> tuple[tuple | None, Reason | None]:
         fields = text.split(",")

@@ -25,6 +25,9 @@ Dataset read_dataset(const Options& options) {
     if (options.max_images > 0 && options.max_images < dataset.images.size()) {
         dataset.images.resize(options.max_images);
     }
+    for (ImageSource& image : dataset.images) {
+        image.apply_exif = options.apply_exif;
+    }
     return dataset;
 }
 

@@ -80,7 +80,8 @@ Dataset read_annotations(const fs::path& file, const fs::path& image_dir) {
                 dataset.warnings.push_back(file.string() + " lists image " + id + " twice; the first entry is kept");
                 continue;
             }
-            dataset.images.push_back({id, image_dir / image.at("file_name").get<std::string>(), listed_size(image)});
+            const auto name = image.at("file_name").get<std::string>();
+            dataset.images.push_back({id, image_dir / name, listed_size(image), true});
         }
         for (const json& category : content.at("categories")) {
             dataset.category_ids[category.at("name").get<std::string>()] = identity(category);
@@ -109,7 +110,7 @@ Dataset list_folder(const fs::path& image_dir) {
     std::sort(paths.begin(), paths.end());
     Dataset dataset;
     for (const fs::path& path : paths) {
-        dataset.images.push_back({std::to_string(dataset.images.size() + 1), path, std::nullopt});
+        dataset.images.push_back({std::to_string(dataset.images.size() + 1), path, std::nullopt, true});
     }
     return dataset;
 }

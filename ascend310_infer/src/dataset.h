@@ -13,11 +13,13 @@
 
 namespace maskrcnn {
 
-/// An image file. `size` is what the annotations say about it, if they do.
+/// An image file. `size` is what the annotations say about it, if they do. `apply_exif` rotates and mirrors it as its
+/// EXIF orientation says, unless the size tells that the annotations were made on the pixels as stored.
 struct ImageSource {
     Identity id;
     std::filesystem::path path;
     std::optional<Size> size;
+    bool apply_exif = true;
 };
 
 /// The images to look at. `category_ids` maps the names of an annotation file's categories to their ids, and is empty

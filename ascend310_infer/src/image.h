@@ -23,7 +23,7 @@ Size fit_size(Size image, Size canvas, bool keep_ratio);
 /// The bytes of a file. Throws ImageError.
 std::vector<std::uint8_t> read_file(const std::filesystem::path& path);
 
-/// Decode a JPEG, PNG, ... to 8-bit RGB. The EXIF orientation is ignored: annotations refer to the pixels as stored.
+/// Decodes a JPEG, PNG, ... to 8-bit RGB, the pixels as stored: `orient` in exif.h rotates and mirrors them.
 /// Throws ImageError, whose message does not name the file.
 cv::Mat decode_image(const std::vector<std::uint8_t>& data);
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "error.h"
+#include "exif.h"
 #include "stopwatch.h"
 
 namespace maskrcnn {
@@ -23,6 +24,8 @@ LoadedImage load_image(const ImageSource& source, const Metadata& metadata) {
     } catch (const ImageError& error) {
         throw ImageError(source.path.string() + ": " + error.what());
     }
+    const Size stored{rgb.rows, rgb.cols};
+    rgb = orient(rgb, orientation_to_apply(exif_orientation(data), stored, source.size, source.apply_exif));
     const Size original{rgb.rows, rgb.cols};
     if (source.size && *source.size != original) {
         throw ImageError(source.path.string() + ": the image is " + text(original) +

@@ -38,6 +38,10 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->check(CLI::Range(1, 256))
         ->capture_default_str();
     app.add_option("--eval_images", options.max_images, "look at only so many images; 0 = all")->capture_default_str();
+    app.add_option("--exif", options.apply_exif,
+                   "apply = images as EXIF lets viewers show them, ignore = as stored; where listed sizes tell, they "
+                   "decide")
+        ->transform(CLI::CheckedTransformer(std::map<std::string, bool>{{"apply", true}, {"ignore", false}}));
     app.add_flag("--strict", options.strict, "stop at the first image that cannot be read");
     try {
         app.parse(argc, argv);

@@ -20,6 +20,7 @@ struct Options {
     std::size_t decode_threads = 2;
     std::size_t max_images = 0;
     bool strict = false;
+    bool apply_exif = true;
 };
 
 /// The command line's options; none after printing the help that it asked for. Throws Error.

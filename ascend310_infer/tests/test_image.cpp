@@ -1,3 +1,4 @@
+#include "exif.h"
 #include "image.h"
 
 #include <opencv2/imgcodecs.hpp>
@@ -41,6 +42,35 @@ TEST_F(Image, PixelsAreThoseOfPython) {
         const cv::Mat resized = resize_image(rgb, {item["resized_height"], item["resized_width"]});
         EXPECT_EQ(std::vector<std::uint8_t>(resized.datastart, resized.dataend), bytes(item["resized"])) << file;
     }
+}
+
+/// All orientations in all formats, with sizes that tell and that do not: what Python makes of the same files.
+TEST_F(Image, OrientationsAreThoseOfPython) {
+    const auto cases = load("orientations");
+    ASSERT_GE(cases.size(), 96U);
+    for (const auto& item : cases) {
+        const auto data = bytes(item["file"]);
+        const cv::Mat stored = decode_image(data);
+        std::optional<Size> listed;
+        if (!item["listed"].is_null()) {
+            listed = Size{item["listed"][0], item["listed"][1]};
+        }
+        EXPECT_EQ(exif_orientation(data), item["orientation"].get<int>()) << item;
+        const Orientation chosen =
+            orientation_to_apply(exif_orientation(data), {stored.rows, stored.cols}, listed, item["apply"]);
+        EXPECT_EQ(chosen, item["chosen"].get<int>()) << item;
+        const cv::Mat shown = orient(stored, chosen);
+        ASSERT_EQ(shown.rows, item["height"].get<int>()) << item;
+        ASSERT_EQ(shown.cols, item["width"].get<int>()) << item;
+        EXPECT_EQ(std::vector<std::uint8_t>(shown.datastart, shown.dataend), bytes(item["pixels"])) << item;
+    }
+}
+
+TEST(Exif, DamagedFilesHaveNoOrientation) {
+    EXPECT_EQ(exif_orientation({}), 1);
+    EXPECT_EQ(exif_orientation({0xFF, 0xD8, 0xFF, 0xE1, 0x00}), 1);
+    EXPECT_EQ(exif_orientation({0xFF, 0xD8, 0xFF, 0xE1, 0x00, 0x00, 'E', 'x', 'i', 'f', 0, 0, 'M', 'M', 0, 42}), 1);
+    EXPECT_EQ(exif_orientation({'R', 'I', 'F', 'F', 0, 0, 0, 0, 'W', 'E', 'B', 'P', 'E', 'X', 'I', 'F'}), 1);
 }
 
 TEST_F(ImageErrors, FilesThatAreMissingOrFoldersAreNamed) {

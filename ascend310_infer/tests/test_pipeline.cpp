@@ -76,12 +76,12 @@ protected:
     void add_image(int height, int width, int red) {
         const Identity id = std::to_string(dataset_.images.size() + 1);
         const auto path = write(id + ".png", png(height, width, red, 0, 0));
-        dataset_.images.push_back({id, path, Size{height, width}});
+        dataset_.images.push_back({id, path, Size{height, width}, true});
     }
 
     void add_broken_image() {
         const Identity id = std::to_string(dataset_.images.size() + 1);
-        dataset_.images.push_back({id, write(id + ".png", "no image"), std::nullopt});
+        dataset_.images.push_back({id, write(id + ".png", "no image"), std::nullopt, true});
     }
 
     PipelineResult run() {

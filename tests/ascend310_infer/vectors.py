@@ -16,8 +16,10 @@ from typing import Any
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
+from tests.data.exif import FORMATS, with_orientation
 
-from maskrcnn.data.batches.transforms import decode_image, fit_size, resize_image
+from maskrcnn.data.batches.transforms import decode_image, decode_shown, fit_size, resize_image
+from maskrcnn.data.sources.exif import exif_orientation, orientation_to_apply
 from maskrcnn.errors import DataError
 from maskrcnn.inference.paste import PASTE_RULES, encode_masks
 from maskrcnn.inference.results import Detections, coco_records, objects_of_image
@@ -88,6 +90,23 @@ def image_cases(folder: Path, rng: np.random.Generator) -> list[dict[str, Any]]:
                 "resized_width": size[1],
             }
         )
+    return cases
+
+
+def orientation_cases(folder: Path, rng: np.random.Generator) -> list[dict[str, Any]]:
+    cases = []
+    rgb = cv2.resize(rng.integers(0, 256, (4, 6, 3), np.uint8), (37, 22), interpolation=cv2.INTER_CUBIC)
+    for suffix, orientation in product(FORMATS, range(1, 9)):
+        data = with_orientation(rgb, orientation, suffix, "MM" if orientation % 2 else "II")
+        name = f"orientation_{orientation}{suffix}"
+        (folder / name).write_bytes(data)
+        for listed, apply in ((None, True), (None, False), ((22, 37), True), ((37, 22), False)):
+            chosen = orientation_to_apply(exif_orientation(data), rgb.shape[:2], listed or (None, None), apply)
+            shown = decode_shown(data, listed or (None, None), apply)
+            pixels = f"{name}.{len(cases)}.rgb"
+            (folder / pixels).write_bytes(shown.tobytes())
+            case = {"file": name, "listed": listed, "apply": apply, "orientation": orientation, "chosen": chosen}
+            cases.append({**case, "pixels": pixels, "height": shown.shape[0], "width": shown.shape[1]})
     return cases
 
 
@@ -192,6 +211,7 @@ def write_vectors(folder: Path) -> None:
     parts = {
         "sizes": size_cases(rng),
         "images": image_cases(folder, rng),
+        "orientations": orientation_cases(folder, rng),
         "masks": mask_cases(rng),
         "runs": run_cases(rng),
         "records": record_cases(rng),

@@ -49,8 +49,10 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> int
     # Only now, since these imports take time, and mistakes in the settings are to be told at once.
     from maskrcnn.checkpoint.folder import CheckpointFolder
     from maskrcnn.data.records.conversion import convert_from_config
+    from maskrcnn.data.records.info import read_info
     from maskrcnn.device import join_process_group
     from maskrcnn.training.build import build_trainer
+    from maskrcnn.training.dry_run import dry_run
     from maskrcnn.training.folders import make_folders, run_folders
     from maskrcnn.training.start import find_start
     from maskrcnn.training.validation import check_evaluation_files
@@ -67,7 +69,12 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> int
             checkpoints = CheckpointFolder(cfg.save_checkpoint_path, cfg.keep_checkpoint_max)
         if cfg.eval_interval_epochs:
             check_evaluation_files(cfg)
-        code = build_trainer(cfg, convert_once(cfg, group), checkpoints, group, start).train()
+        record = convert_once(cfg, group)
+        trainer = build_trainer(cfg, record, checkpoints, group, start)
+        if cfg.dry_run:
+            dry_run(trainer, cfg, read_info(record))
+            return 0
+        code = trainer.train()
         group.barrier("rank 0 to write its last checkpoint")  # a process that ends with a signal's code ends the others
     return code
 

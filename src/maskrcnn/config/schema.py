@@ -209,6 +209,7 @@ class Config:
     warmup_ratio: float = _training(1 / 3, "learning rate at the first step, as a fraction", above=0, most=1)
     batch_size: int = _training(2, "images per step and device", least=1)
     epoch_size: int = _training(12, "epochs of the run", least=1)
+    dry_run: bool = _key(False, "show settings, data, and expected time and memory of a training, then stop")
     max_steps: int = _key(0, "stop after so many steps in all; 0 = the whole run", least=0)
     optimizer: str = _training(
         "momentum", "momentum (SGD), or adamw to train from scratch", choices=("momentum", "adamw")

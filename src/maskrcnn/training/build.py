@@ -98,7 +98,8 @@ def build_trainer(
     if group.rank == 0:
         start_weights(trainer, network, start)
         print(trainer.learning_rate.describe(cfg, group.world_size), flush=True)
-        write_run_info(cfg)
+        if not cfg.dry_run:
+            write_run_info(cfg)
     state.share()
     return trainer
 

@@ -28,6 +28,8 @@ class Batch(NamedTuple):
 class TinyNet(nn.Cell):
     """Two convolutions with a norm, and five losses that depend on every input."""
 
+    loss_names = ("rpn_cls_loss", "rpn_reg_loss", "rcnn_cls_loss", "rcnn_reg_loss", "rcnn_mask_loss")
+
     def __init__(self, classes: int = 3) -> None:
         super().__init__()
         self.backbone = nn.SequentialCell(nn.Conv2d(3, 4, 3, has_bias=True), nn.BatchNorm2d(4), nn.ReLU())

@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, TextIO
@@ -19,21 +19,23 @@ import numpy as np
 from maskrcnn.checkpoint.state import Position
 from maskrcnn.errors import TrainingError
 from maskrcnn.files import whole_file
-from maskrcnn.models.mask_rcnn import LOSS_NAMES
 
 EVENTS = "tensorboard"
+LOSS_NAMES = ("rpn_cls_loss", "rpn_reg_loss", "rcnn_cls_loss", "rcnn_reg_loss", "rcnn_mask_loss")
 LOSS_LINE = re.compile(r"epoch:(\d+) step:(\d+) ,.*total_loss:\S+")
 
 
-def named_losses(losses: np.ndarray) -> dict[str, float]:
-    """Returns the seven losses and their total, in the order of the log.
+def named_losses(losses: np.ndarray, names: Sequence[str] = LOSS_NAMES) -> dict[str, float]:
+    """Returns the losses, their sums for the RPN and the heads, and their total, in the order of the log.
 
     Args:
-        losses: The five that the training step returns, float32 [5] in the order of ``LOSS_NAMES``.
+        losses: What the training step returns, float32 [losses].
+        names: Their names; those of the RPN begin with "rpn".
     """
     values = [float(loss) for loss in losses]
-    parts = {"rpn_loss": sum(values[:2]), "rcnn_loss": sum(values[2:])}
-    return {**parts, **dict(zip(LOSS_NAMES, values)), "total_loss": sum(values)}
+    rpn = sum(name.startswith("rpn") for name in names)
+    parts = {"rpn_loss": sum(values[:rpn]), "rcnn_loss": sum(values[rpn:])}
+    return {**parts, **dict(zip(names, values)), "total_loss": sum(values)}
 
 
 def loss_line(epoch: int, step: int, losses: dict[str, float]) -> str:

@@ -58,7 +58,7 @@ class TrainStep(nn.Cell):
             batch: The ten arrays that the network takes.
 
         Returns:
-            The losses (float32 [5], order of ``mask_rcnn.LOSS_NAMES``) and the global L2 norm of the gradients (float32
+            The losses (float32 [losses], in the order of the network) and the global L2 norm of the gradients (float32
             scalar, before clipping), which is not finite if and only if a gradient is not (or all but overflows). Both
             are those of all ranks together.
         """

@@ -19,9 +19,8 @@ from maskrcnn.checkpoint.folder import CheckpointFolder
 from maskrcnn.checkpoint.saver import Saver
 from maskrcnn.checkpoint.state import Position, RunState
 from maskrcnn.errors import TrainingError
-from maskrcnn.models.mask_rcnn import LOSS_NAMES
 from maskrcnn.training.early_stopping import EarlyStopping
-from maskrcnn.training.logs import Progress, TrainLog, console_line, epoch_line, named_losses, timed
+from maskrcnn.training.logs import LOSS_NAMES, Progress, TrainLog, console_line, epoch_line, named_losses, timed
 from maskrcnn.training.optimizer import LossScale
 from maskrcnn.training.schedule import LearningRate
 from maskrcnn.training.signals import StopSignals
@@ -84,6 +83,7 @@ class Trainer:
         self.early_stopping = EarlyStopping(plan.patience)
         state.host["early_stopping"] = self.early_stopping
         self.average = average
+        self.loss_names = getattr(step.network, "loss_names", LOSS_NAMES)
         self.progress = Progress()
         self.steps_per_epoch = loader.steps_per_epoch
         self.last_step = plan.epochs * self.steps_per_epoch
@@ -198,7 +198,7 @@ class Trainer:
 
     def not_finite(self, losses: np.ndarray, norm: float, image_ids: list[int]) -> str:
         """Returns the line for a step whose loss or gradient is NaN or infinite."""
-        bad = [f"{name} {loss}" for name, loss in zip(LOSS_NAMES, losses) if not np.isfinite(loss)]
+        bad = [f"{name} {loss}" for name, loss in zip(self.loss_names, losses) if not np.isfinite(loss)]
         epoch, step, _ = self.state.position
         return (
             f"not finite at epoch {epoch} step {step}: {', '.join(bad) or f'norm of the gradients {norm}'}; "
@@ -220,7 +220,7 @@ class Trainer:
             steps: Steps of the epoch that this process has done.
             seconds: What they took.
         """
-        named, speed = named_losses(losses), self.progress.figures(images)
+        named, speed = named_losses(losses, self.loss_names), self.progress.figures(images)
         figures = {"lr": rate, "grad_norm": norm, "loss_scale": self.loss_scale.value}
         figures.update(skipped_steps=self.loss_scale.skipped, objects_left_out=self.loader.objects_left_out)
         figures["checkpoint_wait"], self.saver.held_up = round(self.saver.held_up, 4), 0.0

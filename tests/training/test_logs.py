@@ -110,9 +110,9 @@ def test_a_run_knows_whether_its_checkpoint_has_been_evaluated(tmp_path):
     log = TrainLog(tmp_path)
     log.metrics({"global_step": 4, "bbox_ap": 0.5, "segm_ap": 0.4})
     write(log, [5, 6, 7, 8])
-    assert not TrainLog(tmp_path, 0, (2, 4, 8)).resumed_at_evaluation
-    assert TrainLog(tmp_path, 0, (1, 4, 4)).resumed_at_evaluation
-    assert not TrainLog(tmp_path / "another", 0, (1, 4, 4)).resumed_at_evaluation
+    assert not TrainLog(tmp_path, 0, (2, 4, 8)).resumed_evaluation
+    assert TrainLog(tmp_path, 0, (1, 4, 4)).resumed_evaluation
+    assert not TrainLog(tmp_path / "another", 0, (1, 4, 4)).resumed_evaluation
 
 
 def test_speed_leaves_out_the_steps_that_compile():

@@ -14,7 +14,7 @@ from typing import NoReturn
 from maskrcnn.errors import EXIT_USER_ERROR, ConfigError, MaskRCNNError
 
 # MindSpore's log level, which it reads when it is imported: its own errors only, since its compiler warns about things
-# that no user can act on (ops/nms.py says of those of our network why they are harmless). A user's own value is kept.
+# that no user can act on, such as unpacked values that nobody uses (see ops/nms.py). A user's own value is kept.
 os.environ.setdefault("GLOG_v", "3")
 EXIT_INTERRUPTED = 130
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EPIPE)  # what a write that was fine so far can meet

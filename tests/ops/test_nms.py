@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tests.graph import Compiled
@@ -10,6 +15,8 @@ from maskrcnn.ops import nms, reference
 
 THRESHOLD = 0.5
 N = 120
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +135,19 @@ def test_proposals_of_torchvision(parity_file):
         order = np.argsort(-np.concatenate(scores), kind="stable")[:80]
         np.testing.assert_allclose(np.concatenate(scores)[order], fixture["eval/proposal_scores"][part], atol=1e-5)
         np.testing.assert_allclose(np.concatenate(boxes)[order], fixture["eval/proposals"][part], atol=1e-3)
+
+
+def test_compiles_without_a_warning_of_lost_side_effects():
+    """MindSpore takes outputs that are unpacked and not used for side effects "eliminated by mistake"."""
+    code = """
+import numpy as np, mindspore as ms
+from maskrcnn.ops.nms import nms_mask
+ms.set_context(mode=ms.GRAPH_MODE)
+class Net(ms.nn.Cell):
+    def construct(self, boxes, valid):
+        return nms_mask(boxes, valid, 0.5)
+print(Net()(ms.Tensor(np.float32([[0, 0, 2, 2], [0, 0, 2, 2]])), ms.Tensor([True, True])))
+"""
+    environment = {**os.environ, "GLOG_v": "2", "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert "[ True False]" in done.stdout and "eliminated by mistake" not in done.stdout + done.stderr

@@ -29,7 +29,9 @@ def nms_mask(boxes: Tensor, valid: Tensor, iou_threshold: float) -> Tensor:
     boxes = ops.stop_gradient(ops.where(valid[:, None], boxes, ops.zeros_like(boxes)))
     # The operator sorts by score: strictly falling ones keep our order, whatever ties the real ones have.
     rank = ops.arange(n, 0, -1, dtype=ms.float32)
-    _, _, keep = ops.NMSWithMask(iou_threshold)(ops.concat((boxes, rank[:, None]), 1))
+    # Its sorted boxes and their indices are not unpacked: the compiler takes unpacked values that nobody uses for lost
+    # side effects ("eliminated by mistake"). The operator has none, so nothing was lost, but users would be warned.
+    keep = ops.NMSWithMask(iou_threshold)(ops.concat((boxes, rank[:, None]), 1))[2]
     return ops.logical_and(ops.stop_gradient(keep), valid)
 
 

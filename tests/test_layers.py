@@ -25,7 +25,7 @@ FLOORS = (
     ("data.download", "data.formats", "data.records", "data.shapes"),
     ("convert", "data.batches", "data.prepare", "export"),
     ("data.inspection", "inference"),
-    ("evaluation",),
+    ("api", "evaluation"),
     ("training",),
     ("commands",),
 )

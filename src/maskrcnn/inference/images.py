@@ -22,13 +22,15 @@ class ImageSource(NamedTuple):
 
     image_id: its id in the annotation file, or its position. size: the (height, width) that the annotations claim, None
     where they claim none. apply_exif: rotate and mirror it as its EXIF orientation says, unless ``size`` tells that
-    annotations were made on the pixels as stored.
+    annotations were made on the pixels as stored. content: the bytes of the file, or the pixels uint8 RGB [h, w, 3], of
+    an image that is in memory; ``path`` is then what messages call it.
     """
 
     image_id: ImageId
     path: Path
     size: tuple[int | None, int | None] | None = None
     apply_exif: bool = True
+    content: bytes | np.ndarray | None = None
 
 
 class LoadedImage(NamedTuple):
@@ -75,8 +77,11 @@ def decode_file(source: ImageSource) -> np.ndarray:
         DataError: It cannot be read or decoded, or has another size than claimed.
     """
     path = source.path
+    if isinstance(source.content, np.ndarray):
+        return source.content
     try:
-        rgb = decode_shown(path.read_bytes(), source.size or (None, None), source.apply_exif)
+        data = path.read_bytes() if source.content is None else source.content
+        rgb = decode_shown(data, source.size or (None, None), source.apply_exif)
     except FileNotFoundError:
         raise DataError(f"{path}: the image file is missing") from None
     except OSError as error:

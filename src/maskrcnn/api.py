@@ -99,22 +99,28 @@ class Model:
         """
         settings, ids = self._opened.settings, tuple(range(1, len(self.class_names) + 1))
         skipped: list[Skipped] = []
-        batches = load_batches(_sources(images), settings, skipped)
+        paths: dict[int, Path] = {}  # of the images whose results have not been given
+        batches = load_batches(_noted(_sources(images), paths), settings, skipped)
         waiting: dict[int, Result] = {}
         due = 0
         for found in detect_batches(self._opened.detector, batches, ids, settings, Speed()):
-            self._refuse(skipped)
             result = Result.of_records(found, self.class_names, self._opened.category_ids)
             waiting[found.source.image_id] = result.above(score)
             while due in waiting:
                 yield waiting.pop(due)
+                del paths[due]
                 due += 1
-        self._refuse(skipped)
-
-    @staticmethod
-    def _refuse(skipped: Sequence[Skipped]) -> None:
+            if skipped and skipped[0].path == paths.get(due):  # images are decoded ahead: not before its turn
+                break
         if skipped:
             raise DataError(f"{skipped[0].path}: {skipped[0].reason}")
+
+
+def _noted(sources: Iterable[ImageSource], paths: dict[int, Path]) -> Iterator[ImageSource]:
+    """Yields ``sources``, and notes the path of each by its number."""
+    for source in sources:
+        paths[source.image_id] = source.path
+        yield source
 
 
 def _sources(images: Iterable[Image]) -> Iterator[ImageSource]:

@@ -8,61 +8,13 @@ import sys
 
 import numpy as np
 import pytest
-from pycocotools import mask as coco_mask
+from tests.evaluation.problems import varied
 
 from maskrcnn.errors import EvaluationError
 from maskrcnn.evaluation import engines
-from maskrcnn.evaluation.engines import Problem, accumulate, resolve_engine
+from maskrcnn.evaluation.engines import accumulate, resolve_engine
 
-HEIGHT, WIDTH = 200, 300
 needs_hotcoco = pytest.mark.skipif(resolve_engine("auto") != "hotcoco", reason="needs hotcoco")
-
-
-def rectangle(box: list[float]) -> list[list[float]]:
-    x, y, w, h = box
-    return [[x, y, x + w, y, x + w, y + 0.6 * h, x + 0.5 * w, y + h, x, y + h]]
-
-
-def varied(seed: int, kind: str, max_detections: tuple[int, ...] = (1, 10, 100), classes: int = 6) -> Problem:
-    """Objects of all sizes with crowds, classes without objects or without results, and images without either.
-
-    Scores have two decimals, so that many are equal and ties matter.
-    """
-    rng = np.random.default_rng(seed)
-    images = [{"id": int(n), "height": HEIGHT, "width": WIDTH} for n in rng.permutation(40)]
-    annotations, results = [], []
-    for image in images[3:]:
-        for _ in range(rng.integers(1, 8)):
-            size = 10 ** rng.uniform(0.5, 2.2, 2)
-            box = [float(v) for v in (rng.uniform(0, WIDTH - 5), rng.uniform(0, HEIGHT - 5), *size)]
-            box[2], box[3] = min(box[2], WIDTH - box[0]), min(box[3], HEIGHT - box[1])
-            category = int(rng.integers(1, classes))  # the last class has no objects
-            crowd = int(rng.random() < 0.15)
-            segmentation = rectangle(box)
-            if crowd:
-                mask = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(segmentation, HEIGHT, WIDTH)))
-                changes = np.flatnonzero(np.diff(np.r_[0, mask.ravel(order="F")])).tolist()
-                counts = np.diff([0, *changes, mask.size]).tolist()
-                segmentation = {"size": [HEIGHT, WIDTH], "counts": counts}
-            annotations.append(
-                {"id": len(annotations) + 1, "image_id": image["id"], "category_id": category, "bbox": box,
-                 "area": box[2] * box[3] * 0.8, "iscrowd": crowd, "segmentation": segmentation}
-            )  # fmt: skip
-            for _ in range(rng.integers(0, 5)):
-                moved = np.array(box) + rng.normal(0, 1 + 0.1 * min(box[2:]), 4)
-                moved[2:] = moved[2:].clip(1)
-                x, y = moved[:2].clip(0, [WIDTH - 2, HEIGHT - 2])
-                moved = [float(v) for v in (x, y, min(moved[2], WIDTH - x), min(moved[3], HEIGHT - y))]
-                found = category if rng.random() < 0.8 else int(rng.integers(2, classes + 1))
-                rle = coco_mask.merge(coco_mask.frPyObjects(rectangle(moved), HEIGHT, WIDTH))
-                area = moved[2] * moved[3] if kind == "bbox" else float(coco_mask.area(rle))
-                results.append(
-                    {"id": len(results) + 1, "image_id": image["id"], "category_id": found, "bbox": moved,
-                     "area": area, "iscrowd": 0, "score": round(float(rng.random()), 2), "segmentation": rle}
-                )  # fmt: skip
-    categories = [{"id": n, "name": f"class {n}"} for n in range(1, classes + 1)]
-    ids = [image["id"] for image in images]
-    return Problem(images, categories, annotations, results, kind, range(1, classes + 1), ids, max_detections)
 
 
 def assert_equal(ours, expected) -> None:

@@ -24,6 +24,8 @@ COMMANDS = {
     "predict": Command("predict", "find objects in images: pictures and JSON"),
     "export": Command("export", "write a checkpoint as MINDIR, ONNX or AIR"),
     "postprocess": Command("postprocess", "score COCO result files"),
+    "report": Command("report", "show what result files hold: one HTML page"),
+    "compare": Command("compare", "show the curves of several runs: one HTML page"),
     "convert": Command("convert", "bring weights from elsewhere, and take them back"),
     "prepare": Command("prepare", "make a data set of labels in any format"),
     "check": Command("check", "look a data set over before training"),

@@ -19,7 +19,7 @@ EVERYDAY = (
     "test_score_thr",
     "device_target",
     "eval_images",
-    "eval_pictures",
+    "report",
 )
 
 
@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> Non
     from maskrcnn.evaluation.evaluator import EvaluationOptions, evaluate, evaluation_files
     from maskrcnn.evaluation.ground_truth import load_ground_truth
     from maskrcnn.evaluation.proposals import evaluate_proposals
-    from maskrcnn.inference.open import open_model
+    from maskrcnn.inference.open import model_file, open_model
+    from maskrcnn.report.build import build_report
+    from maskrcnn.report.runs import find_log
 
     group = prepare_device(cfg)
     ann_file, image_dir = evaluation_files(cfg)
@@ -61,4 +63,19 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> Non
     if result:
         print(result.report())
         print(f"Results, metrics and pictures are in {cfg.eval_output}")
+        if cfg.report:
+            line = build_report(
+                Path(cfg.eval_output) / "report.html",
+                truth,
+                {"bbox": result.bbox, "segm": result.segm},
+                classes,
+                result.metrics,
+                options.metric,
+                image_ids=[image["id"] for image in truth.images[: cfg.eval_images or None]],
+                image_dir=image_dir,
+                log_dir=Path(cfg.log_dir) if find_log(Path(cfg.log_dir)) else None,
+                title=f"{model_file(cfg).name} on {ann_file.name}",
+                exif=options.exif,
+            )
+            print(line)
     group.barrier("rank 0 to score the results")

@@ -277,6 +277,7 @@ class Config:
     ann_file: str = _key("", "annotation file to evaluate on; by default that of val_data_type")
     eval_output: str = _key("eval", "folder of bbox.json, segm.json, metrics.json and pictures")
     eval_pictures: int = _key(8, "pictures drawn by an evaluation", least=0)
+    report: bool = _key(False, "write report.html too: curves, error types, a gallery")
     eval_images: int = _key(0, "evaluate only so many images; 0 = all", least=0)
     metric_engine: str = _key(
         "auto",

@@ -11,7 +11,7 @@ import importlib.util
 import io
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -22,6 +22,7 @@ from maskrcnn.errors import EvaluationError
 ENGINES = ("auto", "hotcoco", "pycocotools")
 _LVIS_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")  # of an image
 AREAS = ("all", "small", "medium", "large")  # object sizes, in the order of the arrays' area axis
+AREA_RANGES = ((0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10))  # their areas in square pixels, as in COCO
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,15 @@ class Problem:
     image_ids: Sequence[Any]
     max_detections: tuple[int, ...] = (1, 10, 100)
     federated: bool = False
+    area_ranges: tuple[tuple[float, float], ...] = AREA_RANGES
 
 
 @dataclass(frozen=True)
 class Curves:
     """What COCO's accumulation gives; -1 marks what no object could tell.
 
-    precision: float64 [10 IoU thresholds, 101 recalls, K classes, 4 areas, M limits of detections].
-    recall: float64 [10, K, 4, M], the largest recall reached. scores: float64, the shape of ``precision``, the score
+    precision: float64 [10 IoU thresholds, 101 recalls, K classes, A area ranges, M limits of detections].
+    recall: float64 [10, K, A, M], the largest recall reached. scores: float64, the shape of ``precision``, the score
     from which on detections count to reach that recall.
     """
 
@@ -139,16 +141,14 @@ def _with_integer_ids(problem: Problem) -> Problem:
     def listed(image: dict[str, Any]) -> dict[str, Any]:
         return {key: [categories[own] for own in image[key]] for key in _LVIS_LISTS if key in image}
 
-    return Problem(
-        [{**image, **listed(image), "id": images[image["id"]]} for image in problem.images],
-        [{**entry, "id": categories[entry["id"]]} for entry in problem.categories],
-        renumbered(problem.annotations),
-        renumbered(problem.results),
-        problem.kind,
-        [categories[own] for own in problem.category_ids],
-        [images[own] for own in problem.image_ids],
-        problem.max_detections,
-        problem.federated,
+    return replace(
+        problem,
+        images=[{**image, **listed(image), "id": images[image["id"]]} for image in problem.images],
+        categories=[{**entry, "id": categories[entry["id"]]} for entry in problem.categories],
+        annotations=renumbered(problem.annotations),
+        results=renumbered(problem.results),
+        category_ids=[categories[own] for own in problem.category_ids],
+        image_ids=[images[own] for own in problem.image_ids],
     )
 
 
@@ -195,6 +195,8 @@ def _finished(evaluation: Any, problem: Problem) -> dict[str, Any]:
     """Arrays of an evaluator of either library; they have the same attributes."""
     evaluation.params.imgIds = problem.image_ids
     evaluation.params.catIds = sorted(problem.category_ids)  # pycocotools sorts them in any case
+    evaluation.params.areaRng = [list(limits) for limits in problem.area_ranges]
+    evaluation.params.areaRngLbl = [str(number) for number in range(len(problem.area_ranges))]
     evaluation.params.maxDets = list(problem.max_detections)
     evaluation.evaluate()
     evaluation.accumulate()

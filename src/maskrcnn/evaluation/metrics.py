@@ -179,12 +179,30 @@ def compute_metrics(
     Raises:
         EvaluationError: There is no object to find, or the engine is missing.
     """
+    problems = make_problems(truth, records, category_ids, image_ids, settings)
+    return {kind: _score(truth, problem, settings) for kind, problem in problems.items()}
+
+
+def make_problems(
+    truth: GroundTruth,
+    records: Mapping[str, Sequence[dict[str, Any]]],
+    category_ids: Sequence[CategoryId],
+    image_ids: Sequence[ImageId] | None = None,
+    settings: MetricSettings = COCO_RULES,
+) -> dict[str, Problem]:
+    """Returns what ``compute_metrics``, whose arguments these are, compares with what, by kind.
+
+    Results are in the order of the records. Annotations have their id in the ground truth as ``source``.
+
+    Raises:
+        EvaluationError: There is no object to find.
+    """
     wanted = [image["id"] for image in truth.images] if image_ids is None else list(image_ids)
     if settings.protocol == "lvis":
         _check_lvis(truth)
     objects = truth.objects_of(category_ids, wanted)
     return {
-        kind: _score(truth, annotations, found, kind, category_ids, wanted, settings)
+        kind: _problem(truth, annotations, found, kind, category_ids, wanted, settings)
         for kind, annotations, found in _kinds(objects, records, settings)
     }
 
@@ -220,8 +238,9 @@ def compute_image_metrics(
             # The other classes have no object here, and so no AP.
             classes = list(dict.fromkeys(entry["category_id"] for entry in own if not entry["iscrowd"]))
             only = replace(truth, images=[image_of[image_id]])
-            stats = _score(only, own, results, kind, classes, [image_id], settings).stats if classes else {}
-            if stats:
+            if classes:
+                problem = _problem(only, own, results, kind, classes, [image_id], settings)
+                stats = _score(only, problem, settings).stats
                 kinds[kind] = {"AP": stats["AP"], "AP50": stats["AP50"]}
         if kinds:
             scored[image_id] = kinds
@@ -250,12 +269,16 @@ def _kinds(
 
 def _numbered(annotations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
-        {**{key: value for key, value in annotation.items() if value is not None}, "id": number}
+        {
+            **{key: value for key, value in annotation.items() if value is not None},
+            "id": number,
+            "source": annotation["id"],
+        }
         for number, annotation in enumerate(annotations, 1)
     ]
 
 
-def _score(
+def _problem(
     truth: GroundTruth,
     annotations: list[dict[str, Any]],
     records: Sequence[dict[str, Any]],
@@ -263,12 +286,8 @@ def _score(
     category_ids: Sequence[CategoryId],
     image_ids: Sequence[ImageId],
     settings: MetricSettings,
-) -> Metrics:
-    """The metrics of one kind."""
-    rows = settings.rows()
-    limits = tuple(sorted({row.detections for row in rows}))
-    most = limits.index(settings.most_detections)
-    problem = Problem(
+) -> Problem:
+    return Problem(
         truth.images,
         truth.categories,
         annotations,
@@ -276,16 +295,22 @@ def _score(
         kind,
         category_ids,
         image_ids,
-        limits,
+        tuple(sorted({row.detections for row in settings.rows()})),
         settings.protocol == "lvis",
     )
+
+
+def _score(truth: GroundTruth, problem: Problem, settings: MetricSettings) -> Metrics:
+    """The metrics of one kind."""
+    rows, limits = settings.rows(), problem.max_detections
+    most = limits.index(settings.most_detections)
     curves = accumulate(problem, settings.engine)
     frequency = {category["id"]: category.get("frequency", "") for category in truth.categories}
-    frequencies = np.array([frequency.get(category, "") for category in category_ids])
+    frequencies = np.array([frequency.get(category, "") for category in problem.category_ids])
     stats = {row.name: _stat(row, curves, limits, frequencies) for row in rows}
     precision, scores = curves.precision[..., 0, most], curves.scores[..., 0, most]
-    per_class = _per_class(precision, annotations, category_ids)
-    return Metrics(kind, stats, rows, per_class, precision, scores, settings.protocol)
+    per_class = _per_class(precision, problem.annotations, problem.category_ids)
+    return Metrics(problem.kind, stats, rows, per_class, precision, scores, settings.protocol)
 
 
 def _stat(row: MetricRow, curves: Curves, limits: Sequence[int], frequencies: np.ndarray) -> float:

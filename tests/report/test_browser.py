@@ -69,6 +69,12 @@ def set_score(page: Browser, step: int) -> None:
              " s.dispatchEvent(new Event('input', {bubbles: true})); })()")  # fmt: skip
 
 
+def scrolled_to(name: str) -> str:
+    """Scrolls to a section and waits until it is drawn: what is passed within a frame is not seen by an observer."""
+    frames = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    return f"(document.getElementById('{name}').scrollIntoView(), {frames})"
+
+
 def count(page: Browser, outcome: str) -> int:
     return int(page.run(f"document.querySelector('[data-count={outcome}]').textContent"))
 
@@ -79,7 +85,7 @@ def test_every_chart_and_section_is_drawn(page) -> None:
         "overview", "classes", "curves", "parts", "calibration", "errors", "confusion", "training", "gallery",
     ]  # fmt: skip
     for name in sections:
-        page.run(f"document.getElementById('{name}').scrollIntoView()")
+        page.run(scrolled_to(name))
     drawn = "[...document.querySelectorAll('.chart canvas')].every((c) => c.width > 0 && c.getAttribute('aria-label'))"
     page.wait_until(drawn)
     page.run("document.querySelectorAll('details').forEach((node) => { node.open = true; })")
@@ -169,7 +175,7 @@ def test_strings_of_users_are_text(page) -> None:
 def test_nothing_is_wider_than_the_window_and_colours_follow(page, width: int, dark: bool) -> None:
     page.look(width, 844, dark)
     for name in page.run("[...document.querySelectorAll('main section')].map((node) => node.id)"):
-        page.run(f"document.getElementById('{name}').scrollIntoView()")
+        page.run(scrolled_to(name))
         assert page.run("document.documentElement.scrollWidth") <= width, name
     background = page.run("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, background[4:-1].split(","))) < 200) == dark

@@ -103,6 +103,9 @@ def test_other_classes_than_the_checkpoint_s_are_refused(tmp_path, names: str, w
         read_checkpoint(load_config(["--coco_classes", names]), path)
     assert words in str(caught.value) and "leave coco_classes out" in str(caught.value)
     assert "\n" not in str(caught.value)
+    exported = write_export(tmp_path / "exported")
+    with pytest.raises(CheckpointError, match="leave coco_classes out"):
+        open_model(load_config(["--model", str(exported), "--coco_classes", names]))
     same = load_config(["--coco_classes", "[background, ring, ellipse, spare]"])
     assert read_checkpoint(same, path).class_names == NAMES
 

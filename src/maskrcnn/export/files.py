@@ -22,10 +22,21 @@ INSTEAD_OF_AIR = (
 
 
 def write_model(network: MaskRCNN, file_format: str, path: Path, images: int, height: int, width: int) -> int:
-    """Write a network whose batch normalisation is folded, for batches of a fixed size.
+    """Writes a network whose batch normalisation is folded, for batches of a fixed size.
 
-    Returns the ONNX opset, 0 for the other formats. Raises ExportError: not possible here, or ``path`` cannot be
-    written.
+    Args:
+        network: The network.
+        file_format: A key of ``SUFFIXES``.
+        path: The file.
+        images: Images to a batch.
+        height: Rows of the canvas in pixels.
+        width: Columns of the canvas in pixels.
+
+    Returns:
+        The ONNX opset, 0 for the other formats.
+
+    Raises:
+        ExportError: The format is not possible here, or the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -117,16 +117,22 @@ def read_checkpoint(cfg: Config, path: Path, unnamed: Sequence[str] = ()) -> Che
     own = weights.class_names
     cfg, notes = with_stored(cfg, weights.meta.get("config") or {}, str(path))
     given = without_background(cfg.coco_classes)
-    if own and "coco_classes" in cfg.given and given not in ((), own):
-        raise CheckpointError(
-            f"{path} was trained on other classes than coco_classes says: {_difference(own, given)}; "
-            "leave coco_classes out"
-        )
+    _check_classes(cfg, path, own)
     names = own or given or tuple(unnamed)
     if not names:
         raise CheckpointError(f"{path} does not say its class names: name them with --coco_classes")
     ids = weights.meta.get("category_ids") if own else None
     return CheckpointContent(weights, cfg, names, tuple(ids) if ids else None, (*weights.notes, *notes))
+
+
+def _check_classes(cfg: Config, path: Path, own: tuple[str, ...]) -> None:
+    """Refuses ``coco_classes`` that the user gave and that are not those of the model, where it names its own."""
+    given = without_background(cfg.coco_classes)
+    if own and "coco_classes" in cfg.given and given not in ((), own):
+        raise CheckpointError(
+            f"{path} was trained on other classes than coco_classes says: {_difference(own, given)}; "
+            "leave coco_classes out"
+        )
 
 
 def _difference(own: Sequence[str], given: Sequence[str]) -> str:
@@ -152,6 +158,7 @@ def _open_exported(cfg: Config, path: Path) -> OpenedModel:
     from maskrcnn.inference.exported import load_exported  # imports a runtime, which takes seconds
 
     metadata = Metadata.read(metadata_path(path))
+    _check_classes(cfg, path, metadata.classes)
     model = load_exported(path, metadata)
     given = {key: value for key, value in cfg.given.items() if key not in metadata.input_settings()}
     cfg = Config.from_given({**cfg.to_dict(), **metadata.input_settings()}, given)

@@ -124,7 +124,7 @@ def segmentation_bitmap(segmentation: Any, height: int, width: int) -> np.ndarra
 
 
 def _blend_mask(picture: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], thickness: int) -> None:
-    """Tint the mask's pixels and draw its outline, in place."""
+    """Tints the mask's pixels and draw its outline, in place."""
     size = (picture.shape[1], picture.shape[0])
     # Interpolating and cutting at one half gives smooth outlines where the picture is enlarged.
     mask = (cv2.resize(mask * np.uint8(255), size, interpolation=cv2.INTER_LINEAR) >= 128).astype(np.uint8)
@@ -139,7 +139,7 @@ def _blend_mask(picture: np.ndarray, mask: np.ndarray, colour: tuple[int, int, i
 
 
 def _draw_labels(picture: np.ndarray, objects: Sequence[DrawnObject], scale: float) -> None:
-    """Write each object's text on a ground of its colour, smallest objects first to the place they want."""
+    """Writes each object's text on a ground of its colour, smallest objects first to the place they want."""
     height, width = picture.shape[:2]
     font_scale = max(0.4, min(0.7, max(height, width) / 1800))
     taken: list[tuple[int, int, int, int]] = []

@@ -27,7 +27,7 @@ from maskrcnn.checkpoint.folder import CheckpointFolder
 from maskrcnn.checkpoint.writer import CheckpointWriter
 from maskrcnn.config import load_config
 from maskrcnn.device import set_device
-from maskrcnn.models.mask_rcnn import MaskRCNN
+from maskrcnn.models.build import build_network
 from maskrcnn.training.optimizer import MomentumSGD
 
 CLASSES = 81
@@ -56,7 +56,7 @@ def main() -> None:
     defaults = Path(__file__).resolve().parents[1] / "default_config.yaml"
     cfg = load_config(settings, defaults=defaults)
     set_device(cfg.device_target, cfg.device_id)
-    network = MaskRCNN.from_config(cfg, CLASSES)
+    network = build_network(cfg, CLASSES)
     network.set_train()
     optimizer = MomentumSGD(network.trainable_params(), cfg.momentum, cfg.weight_decay)
     update, rate = Update(optimizer), Tensor(0.01, ms.float32)

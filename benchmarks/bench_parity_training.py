@@ -151,7 +151,7 @@ def smoothed(losses: np.ndarray) -> np.ndarray:
 
 
 def compare(ours: np.ndarray, theirs: np.ndarray) -> dict:
-    from maskrcnn.models.mask_rcnn import LOSS_NAMES
+    from maskrcnn.training.logs import LOSS_NAMES
 
     total = [smoothed(losses.sum(1)) for losses in (ours, theirs)]
     parts = [smoothed(losses) for losses in (ours, theirs)]

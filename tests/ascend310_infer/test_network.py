@@ -25,11 +25,11 @@ NAMES = ["ring", "ellipse", "spare"]
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a data set and with net.onnx and net.mindir for both canvases."""
     from maskrcnn.checkpoint.format import save_checkpoint
-    from maskrcnn.models.mask_rcnn import MaskRCNN
+    from maskrcnn.models.build import build_network
 
     folder = tmp_path_factory.mktemp("network")
     draw_data_set(folder)
-    network = MaskRCNN.from_config(small_config(), len(NAMES) + 1)
+    network = build_network(small_config(), len(NAMES) + 1)
     set_weights(network)
     params = [(name, parameter.asnumpy()) for name, parameter in network.parameters_and_names()]
     save_checkpoint(folder / "net.ckpt", params, {"class_names": NAMES, "category_ids": [3, 7, 40]})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskrcnn.convert.layout import backbone_layers
+from maskrcnn.models.backbones import conv_norms
 
 LEVEL_WIDTHS = (256, 512, 1024, 2048)
 TORCH_NORM = ("weight", "bias", "running_mean", "running_var")
@@ -28,7 +28,7 @@ def filled(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
 
 def _backbone(backbone: str, prefix: str, norm: tuple[str, ...], projection: tuple[str, str]) -> dict[str, tuple]:
     shapes = {}
-    for conv, bn, (out, channels, kernel) in backbone_layers(backbone):
+    for conv, bn, (out, channels, kernel) in conv_norms(backbone):
         conv = conv.replace("down_sample_layer.0", projection[0])
         bn = bn.replace("down_sample_layer.1", projection[1])
         shapes[f"{prefix}{conv}.weight"] = (out, channels, kernel, kernel)
@@ -79,7 +79,7 @@ def torch_detector(classes: int = 91, older: bool = False) -> dict[str, tuple]:
 def detectron2_detector(foreground: int = 80, backbone: str = "resnet50") -> dict[str, tuple]:
     """Mask R-CNN R50-FPN or R101-FPN of detectron2's model zoo."""
     shapes = {"pixel_mean": (3, 1, 1), "pixel_std": (3, 1, 1)}
-    for conv, _, (out, channels, kernel) in backbone_layers(backbone):
+    for conv, _, (out, channels, kernel) in conv_norms(backbone):
         parts = conv.split(".")
         if parts[0] == "conv1":
             place = "stem.conv1"

@@ -15,6 +15,7 @@ from maskrcnn.config.parsing import read_yaml
 from maskrcnn.convert import Weights, convert_weights
 from maskrcnn.convert.layout import Heads, network_shapes
 from maskrcnn.convert.torchvision import to_torchvision
+from maskrcnn.models.build import build_network
 from maskrcnn.models.mask_rcnn import MaskRCNN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +57,7 @@ def make_config(reference, **changes) -> Config:
     return Config.from_dict({**values, **changes})
 
 
-def build_network(reference, **changes) -> MaskRCNN:
+def reference_network(reference, **changes) -> MaskRCNN:
     """The network of ``make_config`` with the recipe's weights."""
     return recipe_network(make_config(reference, **changes), json.loads(str(reference["config"]))["classes"])
 
@@ -68,7 +69,7 @@ def recipe_network(cfg: Config, classes: int) -> MaskRCNN:
     weights = Weights({name: weight(name, array.shape) for name, array in names.items()}, "", {})
     tensors = convert_weights(weights, "the recipe", all_classes=True).tensors
     ms.set_context(mode=ms.GRAPH_MODE)
-    net = MaskRCNN.from_config(cfg, classes)
+    net = build_network(cfg, classes)
     net.set_train(False)
     parameters = net.parameters_dict()
     assert parameters.keys() == tensors.keys()

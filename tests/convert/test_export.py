@@ -12,7 +12,7 @@ from maskrcnn.config import load_config
 from maskrcnn.convert import convert_file, export_file
 from maskrcnn.convert.__main__ import main
 from maskrcnn.errors import CheckpointError
-from maskrcnn.models.mask_rcnn import MaskRCNN
+from maskrcnn.models.build import build_network
 from maskrcnn.training.optimizer import AdamW, MomentumSGD
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -23,7 +23,7 @@ def trained(path: Path, optimizer: type = AdamW, **settings: object) -> Path:
     """A checkpoint of configs/coco_tiny.yaml's network with all that a trainer saves."""
     flags = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
     cfg = load_config(["--config_path", str(CONFIGS / "coco_tiny.yaml"), *flags])
-    network = MaskRCNN.from_config(cfg, 3)
+    network = build_network(cfg, 3)
     state = optimizer(network.trainable_params(), 0.9, 0.01).moments
     saved = [(parameter.name, parameter.asnumpy()) for parameter in (*network.get_parameters(), *state)]
     save_checkpoint(path, saved, META)

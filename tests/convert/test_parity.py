@@ -9,15 +9,15 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
-from tests.convert.parity import VARIANTS, build_network, load_images, load_reference
+from tests.convert.parity import VARIANTS, load_images, load_reference, reference_network
 from tests.inference.bitmaps import paste_bitmaps
 
 from maskrcnn.config import Config
 from maskrcnn.inference.detector import Detector
 from maskrcnn.inference.results import Detections
 from maskrcnn.models.mask_rcnn import MaskRCNN
-from maskrcnn.ops.reference import roi_align
-from maskrcnn.ops.roi_align import feature_tables
+from maskrcnn.ops.reference import level_of, roi_align
+from maskrcnn.ops.roi_align import flatten_levels
 
 CHANNEL_STEP = 16  # of the maps in the file
 MAPS = 1e-5  # largest difference, relative to the largest value
@@ -36,7 +36,7 @@ def inputs(reference):
 
 @pytest.fixture(scope="module")
 def network(reference):
-    return build_network(reference)
+    return reference_network(reference)
 
 
 class Stages(nn.Cell):
@@ -64,29 +64,15 @@ class RoIHeads(nn.Cell):
         self.extent = extent
 
     def construct(self, features, proposals, proposal_valid, image_shape):
-        net, chosen = self.net, self.net.detection
-        shapes = [(f.shape[2], f.shape[3]) for f in features]
-        tables = feature_tables(features)
-        found = ()
-        for i in range(len(tables)):
-            pooled = net.pool(tables[i], shapes, proposals[i], net.roi.box_size)
-            logits, deltas = net.box_head(pooled)
-            boxes, scores, labels, valid = net.box_head.detect(
-                logits,
-                deltas,
-                proposals[i],
-                proposal_valid[i],
-                image_shape[i],
-                self.extent,
-                chosen.score_thr,
-                chosen.iou_thr,
-                chosen.nms_pre,
-                chosen.max_per_img,
-                chosen.min_size,
-            )
-            masks = net.mask_head(net.pool(tables[i], shapes, boxes, net.roi.mask_size), labels)
-            found += (pooled, logits, deltas, boxes, scores, labels, valid, masks)
-        return found
+        box_head, mask_head = self.net.box_head, self.net.mask_head
+        pyramid = flatten_levels(features)
+        pooled = box_head.pool(pyramid, proposals)
+        logits, deltas = box_head(pooled)
+        found = box_head.detect(logits, deltas, proposals, proposal_valid, image_shape, self.extent)
+        boxes, scores, labels, valid = found
+        masks = mask_head(mask_head.pool(pyramid, boxes), labels.reshape((-1,)))
+        masks = masks.reshape((*labels.shape, mask_head.mask_size, mask_head.mask_size))
+        return pooled, logits, deltas, boxes, scores, labels, valid, masks
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +83,7 @@ def stages(network, inputs):
         "features": out[:5],
         "objectness": out[5:15:2],
         "deltas": out[6:15:2],
-        "proposals": out[15:18],
+        "proposals": out[15:17],
     }
 
 
@@ -131,10 +117,9 @@ def test_pyramid_and_rpn_maps(stages, reference) -> None:
 
 
 def test_proposals(stages, reference) -> None:
-    boxes, scores, valid = stages["proposals"]
+    boxes, valid = stages["proposals"]
     assert list(valid.sum(1)) == list(reference["eval/proposals_count"])
     assert difference(boxes[valid], reference["eval/proposals"]) < HEADS
-    assert difference(scores[valid], reference["eval/proposal_scores"]) < HEADS
 
 
 def check_detections(found, reference, sizes: np.ndarray) -> None:
@@ -160,14 +145,13 @@ def test_detections(detections, reference, inputs) -> None:
 @pytest.fixture(scope="module", params=VARIANTS, ids=["torchvision", "aligned", "adaptive"])
 def roi_heads(request, stages, reference, inputs):
     """What the heads make of the features and proposals, which do not depend on RoIAlign: the numbers, and theirs."""
-    net = build_network(reference, **VARIANTS[request.param])
-    boxes, _, valid = stages["proposals"]
+    net = reference_network(reference, **VARIANTS[request.param])
+    boxes, valid = stages["proposals"]
     features = tuple(Tensor(feature) for feature in stages["features"][:4])
     run = RoIHeads(net, max(inputs[0].shape[1:3]))
     out = [value.asnumpy() for value in run(features, Tensor(boxes), Tensor(valid), Tensor(inputs[1]))]
-    names = ("pooled", "logits", "deltas", "boxes", "scores", "labels", "valid", "masks")
-    found = {name: np.stack(pair) for name, pair in zip(names, zip(out[:8], out[8:]))}
-    return net.roi, found, {name: reference[request.param + name] for name in of_rois(reference)}
+    found = dict(zip(("pooled", "logits", "deltas", "boxes", "scores", "labels", "valid", "masks"), out))
+    return net.box_head.pool.settings, found, {name: reference[request.param + name] for name in of_rois(reference)}
 
 
 def of_rois(reference) -> list[str]:
@@ -177,14 +161,15 @@ def of_rois(reference) -> list[str]:
 
 def test_roi_features(roi_heads, stages, reference):
     """Of torchvision all channels of a few RoIs; of float64 RoIAlign on its maps some channels of an image's RoIs."""
-    roi, found, expected = roi_heads
-    pooled = found["pooled"].reshape(-1, 49, 256)
+    chosen, found, expected = roi_heads
+    pooled = found["pooled"]
     few = expected["eval/box_roi_features"]
     assert difference(pooled.swapaxes(1, 2).reshape(-1, 256, 7, 7), few) < HEADS
     maps = [reference[f"eval/{name}"][0] for name in ("P2", "P3", "P4", "P5")]
     boxes = reference["eval/proposals"][: reference["eval/proposals_count"][0]]
-    exact = roi_align(maps, roi.strides, boxes, 7, roi.sampling, roi.aligned)
-    assert difference(found["pooled"][0][..., ::CHANNEL_STEP], exact) < HEADS
+    levels = level_of(boxes, chosen.finest_scale, 4)
+    exact = roi_align(maps, chosen.strides, boxes, levels, 7, chosen.sampling, chosen.aligned)
+    assert difference(pooled[: len(boxes), :, ::CHANNEL_STEP], exact) < HEADS
 
 
 def test_heads(roi_heads):

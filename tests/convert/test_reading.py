@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from mindspore import nn
 from tests.convert import foreign
+from tests.models.parts import resnet
 
 from maskrcnn.checkpoint.format import save_checkpoint
 from maskrcnn.checkpoint.weights import load_pretrained
@@ -18,7 +19,6 @@ from maskrcnn.config.stored import with_stored
 from maskrcnn.convert import convert_file, detectron2, mindspore_zoo, read_weights, torchvision
 from maskrcnn.convert.adapting import COCO_NAMES
 from maskrcnn.errors import CheckpointError
-from maskrcnn.models.resnet import ResNet
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 ZOO_EPS, OUR_EPS = 1e-4, 1e-5
@@ -32,7 +32,7 @@ def save_mindspore(path: Path, arrays: dict[str, np.ndarray]) -> Path:
 
 def with_backbone(name: str) -> nn.Cell:
     net = nn.Cell()
-    net.backbone = ResNet(name)
+    net.backbone = resnet(name)
     net.update_parameters_name()
     return net
 
@@ -152,11 +152,11 @@ def test_settings_are_those_of_the_file_in_configs(source) -> None:
 
 
 def test_sizes_of_the_network_are_told_by_its_weights(tmp_path) -> None:
-    from maskrcnn.models.mask_rcnn import MaskRCNN
+    from maskrcnn.models.build import build_network
 
     cfg = load_config(["--config_path", str(CONFIGS / "coco_tiny.yaml"), "--rcnn_mask_num_layers", "2"])
     cfg = cfg.replace(norm="gn", roi_layer={"out_size": 5})
-    network = MaskRCNN.from_config(cfg, 4)
+    network = build_network(cfg, 4)
     ms.save_checkpoint(network, str(tmp_path / "plain.ckpt"))
     weights = read_weights(tmp_path / "plain.ckpt")
     found, _ = with_stored(load_config([]), weights.meta["config"], "it")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 from tests.convert import foreign
+from tests.models.parts import resnet
 
 from maskrcnn.checkpoint.format import load_checkpoint
 from maskrcnn.config import Config, load_config
@@ -19,8 +20,7 @@ from maskrcnn.convert.__main__ import main
 from maskrcnn.convert.adapting import COCO_IDS, COCO_NAMES
 from maskrcnn.convert.layout import Heads, backbone_shapes, heads_of, network_shapes
 from maskrcnn.errors import CheckpointError, ConfigError
-from maskrcnn.models.mask_rcnn import MaskRCNN
-from maskrcnn.models.resnet import ResNet
+from maskrcnn.models.build import build_network
 
 ROOT = foreign.Path(__file__).resolve().parents[2]
 
@@ -48,12 +48,12 @@ def test_names_and_shapes_are_the_networks(backbone, norm) -> None:
         cfg = Config(norm=norm, fpn_out_channels=32, rpn_feat_channels=24, rcnn_fc_out_channels=40, rcnn_num_layers=3)
         cfg = cfg.replace(rcnn_mask_num_layers=2, rcnn_mask_out_channels=16, roi_layer={"out_size": 5})
         heads = Heads(7, fpn=32, rpn=24, roi_size=5, fc=40, num_fc=3, mask=16, num_mask=2)
-        parameters = MaskRCNN.from_config(cfg, 7).parameters_dict()
+        parameters = build_network(cfg, 7).parameters_dict()
         shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
         assert network_shapes(backbone, heads) == shapes
         assert heads_of(shapes) == heads
     else:
-        parameters = ResNet(backbone, norm).parameters_dict()
+        parameters = resnet(backbone, norm).parameters_dict()
         shapes = {f"backbone.{name}": tuple(parameter.shape) for name, parameter in parameters.items()}
         assert backbone_shapes(backbone) == shapes
 

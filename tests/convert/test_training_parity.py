@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 from pycocotools import mask as coco_mask
-from tests.convert.parity import HEIGHT, VARIANTS, WIDTH, build_network, load_images, load_reference, make_config
+from tests.convert.parity import HEIGHT, VARIANTS, WIDTH, load_images, load_reference, make_config, reference_network
 
 from maskrcnn.convert.torchvision import rename
 from maskrcnn.data.batches.mask_crops import pixel_crop
@@ -36,7 +36,7 @@ def variant(request):
 
 @pytest.fixture(scope="module")
 def network(reference, variant):
-    return build_network(reference, **VARIANTS[variant])
+    return reference_network(reference, **VARIANTS[variant])
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
-from tests.models.test_mask_rcnn import CLASSES, PROPOSALS, RATIOS, SCALES, STRIDES, make_batch
+from tests.models import parts
+from tests.models.test_mask_rcnn import CLASSES, DETECTION, PROPOSALS, make_batch
 
 from maskrcnn import cli
 from maskrcnn.checkpoint.folder import CheckpointFolder
@@ -27,12 +28,7 @@ from maskrcnn.device import join_process_group
 from maskrcnn.distributed import process_group as process_group_module
 from maskrcnn.distributed.parameters import share_parameters
 from maskrcnn.distributed.process_group import ProcessGroup
-from maskrcnn.models.box_head import BoxHead
-from maskrcnn.models.fpn import FPN
-from maskrcnn.models.mask_head import MaskHead
 from maskrcnn.models.mask_rcnn import MaskRCNN
-from maskrcnn.models.rpn import RPN
-from maskrcnn.models.settings import DetectionSettings, RoISettings
 from maskrcnn.training.logs import TrainLog
 from maskrcnn.training.optimizer import MomentumSGD
 from maskrcnn.training.schedule import LearningRate
@@ -67,17 +63,7 @@ def small_network(rank: int, ranks: int) -> MaskRCNN:
     Each rank draws other weights, so that only those that rank 0 sends can make them one network.
     """
     ms.set_seed(1 + rank)
-    backbone = Backbone()
-    return MaskRCNN(
-        backbone,
-        FPN(backbone.out_channels, 4),
-        RPN(4, 4, SCALES, RATIOS, STRIDES, PROPOSALS, PROPOSALS),
-        BoxHead(4, 7, 8, 1, CLASSES),
-        MaskHead(4, 4, 1, CLASSES),
-        RoISettings(finest_scale=16.0, num_positive=8, num_total=32, num_mask=6),
-        DetectionSettings(0.05, 0.5, 200, 10),
-        ranks=ranks,
-    )
+    return parts.small_network(Backbone(), 4, PROPOSALS, DETECTION, CLASSES, world_size=ranks)
 
 
 class Loader:

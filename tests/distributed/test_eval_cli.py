@@ -17,7 +17,7 @@ from maskrcnn.checkpoint.format import save_checkpoint
 from maskrcnn.config import load_config
 from maskrcnn.evaluation.ground_truth import load_ground_truth
 from maskrcnn.evaluation.metrics import compute_metrics
-from maskrcnn.models.mask_rcnn import MaskRCNN
+from maskrcnn.models.build import build_network
 
 
 def evaluate(made: Path, annotations: Path, out: Path, *launcher: str) -> dict:
@@ -55,7 +55,7 @@ def made(tmp_path_factory) -> Path:
     """Seven images and an untrained network."""
     folder = tmp_path_factory.mktemp("evaluation")
     draw_data_set(folder)
-    net = MaskRCNN.from_config(load_config(flags()), len(NAMES) + 1)
+    net = build_network(load_config(flags()), len(NAMES) + 1)
     parameters = [(name, parameter.asnumpy()) for name, parameter in net.parameters_and_names()]
     save_checkpoint(folder / "net.ckpt", parameters, {"class_names": NAMES, "category_ids": [3, 7, 40]})
     return folder

@@ -36,11 +36,11 @@ def made(tmp_path_factory) -> Path:
     """A folder with a data set and the checkpoint of an untrained network."""
     from maskrcnn.checkpoint.format import save_checkpoint
     from maskrcnn.config import load_config
-    from maskrcnn.models.mask_rcnn import MaskRCNN
+    from maskrcnn.models.build import build_network
 
     folder = tmp_path_factory.mktemp("cli")
     draw_data_set(folder)
-    net = MaskRCNN.from_config(load_config(flags()), len(NAMES) + 1)
+    net = build_network(load_config(flags()), len(NAMES) + 1)
     params = [(name, parameter.asnumpy()) for name, parameter in net.parameters_and_names()]
     save_checkpoint(folder / "net.ckpt", params, {"class_names": NAMES, "category_ids": [3, 7, 40]})
     return folder

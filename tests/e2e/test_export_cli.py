@@ -29,13 +29,13 @@ def made(tmp_path_factory) -> Path:
     from tests.export.networks import set_weights, small_config
 
     from maskrcnn.checkpoint.format import save_checkpoint
-    from maskrcnn.models.mask_rcnn import MaskRCNN
+    from maskrcnn.models.build import build_network
 
     folder = tmp_path_factory.mktemp("export")
     draw_data_set(folder)
     settings = {**SMALL, "coco_classes": [], "test_batch_size": 2, "eval_pictures": 0}
     (folder / "small.yaml").write_text(yaml.safe_dump(settings))
-    network = MaskRCNN.from_config(small_config(), len(NAMES) + 1)
+    network = build_network(small_config(), len(NAMES) + 1)
     set_weights(network)
     params = [(name, parameter.asnumpy()) for name, parameter in network.parameters_and_names()]
     save_checkpoint(folder / "net.ckpt", params, {"class_names": NAMES, "category_ids": IDS})

@@ -12,6 +12,7 @@ from mindspore import Tensor, nn
 
 from maskrcnn.config import Config
 from maskrcnn.inference.results import Detections
+from maskrcnn.models.build import build_network
 from maskrcnn.models.mask_rcnn import MaskRCNN
 
 SMALL = {
@@ -35,7 +36,7 @@ def small_config(**changes) -> Config:
 def small_network(cfg: Config) -> MaskRCNN:
     """In inference mode, with weights that depend on their names and shapes alone."""
     ms.set_context(mode=ms.GRAPH_MODE)
-    network = MaskRCNN.from_config(cfg, CLASSES)
+    network = build_network(cfg, CLASSES)
     network.set_train(False)
     set_weights(network)
     return network

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from tests.export.networks import set_weights
 from tests.graph import Compiled
+from tests.models.parts import resnet
 
 from maskrcnn.export.fold import FoldedNorm, fold_norms
 from maskrcnn.models.layers import BATCH_NORM_EPS
-from maskrcnn.models.resnet import BasicBlock, Bottleneck, ResNet
+from maskrcnn.models.resnet import BasicBlock, Bottleneck
 
 
 @pytest.mark.parametrize("norm", ["frozen_bn", "bn"])
@@ -27,7 +28,7 @@ def test_features_stay(block: type, norm: str) -> None:
 
 
 def test_weight_and_bias() -> None:
-    backbone = ResNet("resnet18", "frozen_bn", freeze_at=0)
+    backbone = resnet("resnet18", "frozen_bn", freeze_at=0)
     set_weights(backbone)
     block = backbone.layer2[0]
     weight = block.down_sample_layer[0].weight.asnumpy().astype(np.float64)
@@ -44,7 +45,7 @@ def test_weight_and_bias() -> None:
 
 
 def test_group_normalisation_stays() -> None:
-    backbone = ResNet("resnet18", "gn", freeze_at=0)
+    backbone = resnet("resnet18", "gn", freeze_at=0)
     before = {name: parameter.asnumpy() for name, parameter in backbone.parameters_and_names()}
     fold_norms(backbone)
     assert not any(isinstance(cell, FoldedNorm) for _, cell in backbone.cells_and_names())

@@ -9,9 +9,12 @@ import pytest
 from maskrcnn.export import onnx_boxes
 from maskrcnn.export.onnx_graph import OnnxGraph
 from maskrcnn.ops import reference
+from maskrcnn.ops.box_coder import BoxCoder
+from maskrcnn.ops.roi_align import RoIAlignSettings
 
 STRIDES = (4, 8, 16, 32)
 SHAPES = ((16, 24), (8, 12), (4, 6), (2, 3))  # of a 64 x 96 image
+CONTINUOUS = BoxCoder((0.0,) * 4, (1.0,) * 4, "continuous")
 FINEST = 8.0  # boxes of 16, 32 and 64 pixels begin levels 1, 2 and 3
 
 
@@ -31,19 +34,19 @@ def random_boxes(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return np.clip(boxes, 0, [96, 64, 96, 64]).astype(np.float32)
 
 
-def test_decode_and_clip() -> None:
+@pytest.mark.parametrize("convention", ["continuous", "inclusive"])
+def test_decode_and_clip(convention: str) -> None:
     rng = np.random.default_rng(1)
     anchors, deltas = random_boxes(rng, 2, 50), rng.normal(0, 2, (2, 50, 4)).astype(np.float32)
     image_shape = np.float32([[64, 80], [50, 96]])
-    means, stds = (0.1, 0.0, -0.1, 0.2), (0.1, 0.2, 0.5, 2.0)
+    settings = (0.1, 0.0, -0.1, 0.2), (0.1, 0.2, 0.5, 2.0), convention
+    coder, twin = BoxCoder(*settings), reference.BoxCoder(*settings)
 
     def build(g, deltas, anchors, image_shape):
-        boxes = onnx_boxes.decode(g, deltas, anchors, means, stds)
-        return onnx_boxes.clip(g, boxes, onnx_boxes.limits(g, image_shape))
+        boxes = onnx_boxes.decode(g, deltas, anchors, coder)
+        return onnx_boxes.clip(g, boxes, onnx_boxes.limits(g, image_shape, coder))
 
-    expected = reference.clip_boxes(
-        reference.decode_boxes(deltas, anchors, means, stds), image_shape[:, :1], image_shape[:, 1:]
-    )
+    expected = twin.clip(twin.decode(deltas, anchors), image_shape[:, :1], image_shape[:, 1:])
     np.testing.assert_allclose(run(build, (2, 50, 4), deltas, anchors, image_shape), expected, rtol=1e-5, atol=1e-4)
 
 
@@ -101,12 +104,13 @@ def test_roi_align(aligned: bool, opset: int, size: int, sampling: int) -> None:
     boxes[(np.abs(area / np.array([16.0, 32.0, 64.0]) ** 2 - 1) < 1e-3).any(-1)] = EDGES[0]
 
     def build(g, boxes, *levels):
-        packed = onnx_boxes.pack_levels(g, levels, SHAPES, STRIDES)
-        return onnx_boxes.roi_align(g, packed, boxes, 2, 40, size, sampling, aligned, FINEST)
+        packed = onnx_boxes.pack_levels(g, levels, SHAPES)
+        settings = RoIAlignSettings(size, sampling, aligned, STRIDES, FINEST)
+        return onnx_boxes.roi_align(g, packed, boxes, 2, 40, settings, CONTINUOUS)
 
     found = run(build, (80, 3, size, size), boxes, *maps, opset=opset).reshape(2, 40, 3, size * size)
     for i in range(2):
         levels = reference.level_of(boxes[i], FINEST, 4)
         assert set(levels) == {0, 1, 2, 3}
-        expected = reference.roi_align([m[i] for m in maps], STRIDES, boxes[i], size, sampling, aligned, FINEST)
+        expected = reference.roi_align([m[i] for m in maps], STRIDES, boxes[i], levels, size, sampling, aligned)
         np.testing.assert_allclose(found[i].transpose(0, 2, 1), expected, rtol=0, atol=2e-5)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from mindspore import nn
 from tests.export.networks import assert_same_detections, pictures, small_config, small_network
 
 from maskrcnn.config.parsing import read_yaml
+from maskrcnn.errors import ExportError
 from maskrcnn.export.fold import fold_norms
 from maskrcnn.export.onnx_network import onnx_model
 from maskrcnn.inference.detector import Detector
 from maskrcnn.inference.results import Detections
+from maskrcnn.models.box_head import DetectionSettings
 from maskrcnn.models.rpn import ProposalSettings
-from maskrcnn.models.settings import DetectionSettings, RoISettings
+from maskrcnn.ops.box_coder import BoxCoder
+from maskrcnn.ops.roi_align import RoIAlignSettings
 
 HEIGHT, WIDTH = 128, 192
 
@@ -119,12 +124,33 @@ def test_file_is_the_weights(pair) -> None:
     assert pair.model.ByteSize() <= 1.05 * weights
 
 
+def names(kind: type) -> set[str]:
+    return {item.name for item in fields(kind)}
+
+
 def test_no_setting_is_left_out() -> None:
     """A new setting of the network must find its way into the ONNX graph: then add it here."""
-    assert set(vars(RoISettings())) == {
-        "box_size", "mask_size", "sampling", "aligned", "strides", "finest_scale", "positive_iou", "negative_iou",
-        "crowd_ioa", "num_positive", "num_total", "num_mask", "mask_target_size", "soft_masks",
-        "inclusive",
-    }  # fmt: skip
-    assert set(vars(DetectionSettings())) == {"score_thr", "iou_thr", "nms_pre", "max_per_img", "min_size"}
-    assert set(vars(ProposalSettings(1, 1, 1, 0.5, 0.0))) == {"nms_pre", "nms_post", "max_num", "nms_thr", "min_size"}
+    assert names(RoIAlignSettings) == {"size", "sampling", "aligned", "strides", "finest_scale"}
+    assert names(BoxCoder) == {"means", "stds", "convention"}
+    assert names(DetectionSettings) == {"score_thr", "iou_thr", "nms_pre", "max_per_img", "min_size"}
+    assert names(ProposalSettings) == {"nms_pre", "nms_post", "max_num", "nms_thr", "min_size"}
+
+
+class Other(nn.Cell):
+    """A part that no ONNX graph knows."""
+
+
+@pytest.mark.parametrize("place", ["mask_head", "backbone.bn1", "fpn.upsample", "backbone.layer2.0"])
+def test_an_unknown_part_is_one_clear_error(place: str) -> None:
+    network = small_network(small_config())
+    fold_norms(network)
+    *owners, name = place.split(".")
+    owner = network
+    for one in owners:
+        owner = getattr(owner, one)
+    if name.isdigit():
+        owner[int(name)] = Other()
+    else:
+        setattr(owner, name, Other())
+    with pytest.raises(ExportError, match=r"^Other has no ONNX form here: export MINDIR instead$"):
+        onnx_model(network, 1, HEIGHT, WIDTH)

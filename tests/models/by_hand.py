@@ -7,6 +7,7 @@ from tests.models import oracle
 
 from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.ops import reference
+from maskrcnn.ops.roi_align import RoIAlignSettings
 
 
 class ByHand:
@@ -15,15 +16,17 @@ class ByHand:
     Args:
         net: gives the settings and the weights of this moment.
         features: P2..P6 [N,C,H,W] of the batch.
-        proposals: boxes, scores and valid of ``RPN.propose``.
+        proposals: boxes and valid of ``RPN.propose``.
     """
 
     def __init__(self, net: MaskRCNN, features, proposals) -> None:
         self.net = net
-        self.roi = net.roi
+        self.sampler = net.roi_sampler.settings
+        coder = net.box_head.coder
+        self.coder = reference.BoxCoder(coder.means, coder.stds, coder.convention)
         self.weights = {p.name: p.asnumpy().astype(np.float64) for p in net.get_parameters()}
         self.features = [feature.astype(np.float64) for feature in features]
-        self.boxes, _, self.valid = proposals
+        self.boxes, self.valid = proposals
 
     def layer(self, x: np.ndarray, name: str) -> np.ndarray:
         return x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
@@ -31,33 +34,32 @@ class ByHand:
     def conv(self, x: np.ndarray, name: str) -> np.ndarray:
         return oracle.conv2d(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
 
-    def pool(self, image: int, boxes: np.ndarray, size: int) -> np.ndarray:
+    def pool(self, image: int, boxes: np.ndarray, chosen: RoIAlignSettings) -> np.ndarray:
         maps = [feature[image] for feature in self.features[:4]]
-        roi = self.roi
-        return reference.roi_align(maps, roi.strides, boxes, size, roi.sampling, roi.aligned, roi.finest_scale)
+        levels = reference.level_of(boxes, chosen.finest_scale, 4)
+        return reference.roi_align(maps, chosen.strides, boxes, levels, chosen.size, chosen.sampling, chosen.aligned)
 
     def encode(self, truth: np.ndarray, box: np.ndarray) -> np.ndarray:
-        return reference.encode_boxes(truth, box, self.net.box_head.means, self.net.box_head.stds)
+        return self.coder.encode(truth, box)
 
     def decode(self, deltas: np.ndarray, boxes: np.ndarray, image_shape: np.ndarray) -> np.ndarray:
-        boxes = reference.decode_boxes(deltas, boxes, self.net.box_head.means, self.net.box_head.stds)
-        return reference.clip_boxes(boxes, *image_shape)
+        return self.coder.clip(self.coder.decode(deltas, boxes), *image_shape)
 
     def match(self, candidates, valid, gt, gt_labels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        roi = self.roi
-        thresholds = roi.positive_iou, roi.negative_iou, roi.crowd_ioa
+        chosen = self.sampler
+        thresholds = chosen.positive_iou, chosen.negative_iou, chosen.crowd_ioa
         return reference.match_rois(candidates, valid, gt, gt_labels, *thresholds)
 
     def box_head(self, image: int, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x = self.pool(image, boxes, self.roi.box_size).reshape(len(boxes), -1)
+        x = self.pool(image, boxes, self.net.box_head.pool.settings).reshape(len(boxes), -1)
         for i in range(len(self.net.box_head.fc)):
             x = oracle.relu(self.layer(x, f"box_head.fc.{i}"))
         return self.layer(x, "box_head.cls_score"), self.layer(x, "box_head.bbox_pred").reshape(len(boxes), -1, 4)
 
     def mask_head(self, image: int, boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Logits of the own class, [R,28,28]."""
-        size = self.roi.mask_size
-        x = self.pool(image, boxes, size).transpose(0, 2, 1).reshape(len(boxes), -1, size, size)
+        chosen = self.net.mask_head.pool.settings
+        x = self.pool(image, boxes, chosen).transpose(0, 2, 1).reshape(len(boxes), -1, chosen.size, chosen.size)
         for i in range(len(self.net.mask_head.convs)):
             x = oracle.relu(self.conv(x, f"mask_head.convs.{i}"))
         x = oracle.deconv2x2(x, self.weights["mask_head.deconv_weight"], self.weights["mask_head.deconv_bias"])
@@ -66,7 +68,7 @@ class ByHand:
         return logits[np.arange(len(boxes)), :, :, labels]
 
     def losses(self, batch) -> list[float]:
-        """In the order of ``LOSS_NAMES``, as sums over the batch divided by numbers counted over the batch."""
+        """In the order of ``loss_names``, as sums over the batch divided by numbers counted over the batch."""
         return [*self.rpn_losses(batch), *self.rcnn_losses(batch)]
 
     def rpn_losses(self, batch) -> tuple[float, float]:
@@ -104,10 +106,10 @@ class ByHand:
                 target = self.encode(truth, boxes[r])
                 distance += oracle.smooth_l1(deltas[r, labels[r]] - target, box.beta).sum()
             # The first positives have a slot in the mask head; those whose object has a mask count.
-            slots = [r for r in np.flatnonzero(labels)[: self.roi.num_mask] if batch.gt_has_mask[image, matched[r]]]
+            slots = [r for r in np.flatnonzero(labels)[: self.sampler.num_mask] if batch.gt_has_mask[image, matched[r]]]
             if slots:
                 crops, frames = batch.gt_masks[image, matched[slots]], batch.gt_boxes[image, matched[slots]]
-                covered = reference.mask_coverage(crops, frames, boxes[slots], self.roi.mask_target_size)
+                covered = reference.mask_coverage(crops, frames, boxes[slots], self.net.mask_head.mask_size)
                 probability = oracle.sigmoid(self.mask_head(image, boxes[slots], labels[slots]))
                 mask += list(oracle.cross_entropy(probability, covered >= 0.5).mean((1, 2)))
         number = max(number, 1)
@@ -118,16 +120,17 @@ class ByHand:
         gt, gt_labels = batch.gt_boxes[image], batch.gt_labels[image]
         candidates = np.concatenate([self.boxes[image], gt])
         valid = np.concatenate([self.valid[image], gt_labels > 0])
-        roi = self.roi
+        chosen = self.sampler
         matched, foreground, background = self.match(candidates, valid, gt, gt_labels)
         keys = batch.roi_key[image][: len(candidates)]
-        index, positive, counted = reference.sample_rois(foreground, background, keys, roi.num_positive, roi.num_total)
+        counts = chosen.num_positive, chosen.num_total
+        index, positive, counted = reference.sample_rois(foreground, background, keys, *counts)
         labels = np.where(positive, gt_labels[matched[index]], 0)
         return candidates[index][counted], labels[counted], matched[index][counted]
 
     def detections(self, image: int, image_shape: np.ndarray):
         """Scores, labels, boxes and masks of one image, best first."""
-        settings = self.net.detection
+        settings = self.net.box_head.detection
         boxes = self.boxes[image][self.valid[image]]
         logits, deltas = self.box_head(image, boxes)
         probability = oracle.softmax(logits)

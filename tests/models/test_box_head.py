@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from tests.graph import Compiled, Gradient, randomise
 from tests.models import oracle
+from tests.models.parts import BOX_CODER, detection, make_box_head, make_pool
 
-from maskrcnn.models.box_head import BoxHead
 from maskrcnn.ops import reference
 
 R, SIZE, IN, CHANNELS, CLASSES = 12, 2, 3, 7, 4
-STDS = (0.1, 0.1, 0.2, 0.2)
+TWIN = reference.BoxCoder(BOX_CODER.means, BOX_CODER.stds, BOX_CODER.convention)
 
 
 @pytest.fixture(scope="module")
 def head():
-    return BoxHead(IN, SIZE, CHANNELS, 2, CLASSES)
+    return make_box_head(make_pool(SIZE), IN, CHANNELS, 2, CLASSES)
 
 
 def make_boxes(rng: np.random.Generator, n: int, extent: float = 100.0) -> np.ndarray:
@@ -55,7 +55,7 @@ def losses_by_hand(point, case, beta: float) -> tuple[float, float]:
     classification = -np.log(probability[used, labels[used]]).sum() / len(used)
     regression = 0.0
     for r in used[labels[used] > 0]:
-        target = reference.encode_boxes(matched[r], boxes[r], stds=STDS)
+        target = TWIN.encode(matched[r], boxes[r])
         regression += oracle.smooth_l1(point["deltas"][r, labels[r]] - target, beta).sum() / len(used)
     return classification, regression
 
@@ -63,9 +63,11 @@ def losses_by_hand(point, case, beta: float) -> tuple[float, float]:
 @pytest.mark.parametrize("beta", [1.0, 1 / 9, 0.0])
 def test_losses(beta):
     case = loss_case(2)
-    head = BoxHead(IN, SIZE, CHANNELS, 1, CLASSES, beta=beta)
+    head = make_box_head(make_pool(SIZE), IN, CHANNELS, 1, CLASSES, beta=beta)
     weights = np.array([0.7, 1.3])
-    value, (by_logits, by_deltas) = Gradient(head.loss, inputs=2)(*case, cotangents=list(np.float32(weights)))
+    value, (by_logits, by_deltas) = Gradient(head.losses, inputs=2)(
+        *case, np.float32(R - 3), cotangents=list(np.float32(weights))
+    )
     point = {"logits": case[0], "deltas": case[1]}
     assert value == pytest.approx(weights @ losses_by_hand(point, case, beta), rel=1e-4)
 
@@ -80,11 +82,11 @@ def test_losses(beta):
 
 def test_losses_without_foreground_and_without_anything(head):
     logits, deltas, boxes, _, valid, matched = loss_case(4)
-    run = Compiled(head.loss)
+    run = Compiled(head.losses)
     none = np.zeros(R, np.int32)
-    classification, regression = run(logits, deltas, boxes, none, valid, matched)
+    classification, regression = run(logits, deltas, boxes, none, valid, matched, np.float32(R - 3))
     assert classification > 0 and regression == 0
-    classification, regression = run(logits, deltas, boxes, none, np.zeros(R, bool), matched)
+    classification, regression = run(logits, deltas, boxes, none, np.zeros(R, bool), matched, np.float32(1))
     assert classification == 0 and regression == 0
 
 
@@ -93,8 +95,8 @@ def detect_by_hand(logits, deltas, boxes, valid, image_shape, score_thr, nms_thr
     probability = oracle.softmax(logits)
     found = []
     for label in range(1, logits.shape[1]):
-        own = reference.decode_boxes(deltas[:, label], boxes, stds=STDS)
-        own = reference.clip_boxes(own, *image_shape)
+        own = TWIN.decode(deltas[:, label], boxes)
+        own = TWIN.clip(own, *image_shape)
         order = np.argsort(-probability[:, label], kind="stable")
         passed = (probability[order, label] > score_thr) & valid[order]
         keep = reference.nms_mask(own[order], passed, nms_thr)
@@ -102,7 +104,11 @@ def detect_by_hand(logits, deltas, boxes, valid, image_shape, score_thr, nms_thr
     return sorted(found, key=lambda one: -one[0])[:most]
 
 
-SETTINGS = {"extent": 128, "nms_threshold": 0.5, "nms_pre": 2000, "max_detections": 15}
+def detect_with(score_thr: float = 0.05, **changes) -> Compiled:
+    """Detections of one image with these settings."""
+    chosen = detection(score_thr, **{"max_per_img": 15, **changes})
+    head = make_box_head(make_pool(SIZE), IN, CHANNELS, 1, CLASSES, detection=chosen)
+    return Compiled(head.detect_in_image, extent=128)
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +120,8 @@ def crowd_of_proposals():
 
 
 @pytest.mark.parametrize("most", [15, 500])
-def test_detections(head, crowd_of_proposals, most):
-    settings = {**SETTINGS, "max_detections": most}
-    run = Compiled(head.detect, score_threshold=0.05, **settings)
-    boxes, scores, labels, valid = run(*crowd_of_proposals)
+def test_detections(crowd_of_proposals, most):
+    boxes, scores, labels, valid = detect_with(max_per_img=most)(*crowd_of_proposals)
     expected = detect_by_hand(*crowd_of_proposals, 0.05, 0.5, most)
     assert len(boxes) == min(most, 60 * (CLASSES - 1))
     assert valid.sum() == len(expected) and valid[: len(expected)].all()
@@ -131,20 +135,17 @@ def test_detections(head, crowd_of_proposals, most):
     assert boxes.min() >= 0 and boxes[:, 2].max() <= 90 and boxes[:, 3].max() <= 80
 
 
-def test_no_detections(head, crowd_of_proposals):
+def test_no_detections(crowd_of_proposals):
     logits, deltas, boxes, valid, shape = crowd_of_proposals
-    run = Compiled(head.detect, score_threshold=1.0, **SETTINGS)
-    assert not run(logits, deltas, boxes, valid, shape)[3].any()
-    run = Compiled(head.detect, score_threshold=0.05, **SETTINGS)
-    found = run(logits, deltas, boxes, np.zeros_like(valid), shape)
+    assert not detect_with(score_thr=1.0)(logits, deltas, boxes, valid, shape)[3].any()
+    found = detect_with()(logits, deltas, boxes, np.zeros_like(valid), shape)
     assert not found[3].any() and (found[1] == 0).all() and np.isfinite(found[0]).all()
 
 
-def test_few_candidates_enter_suppression(head, crowd_of_proposals):
+def test_few_candidates_enter_suppression(crowd_of_proposals):
     """The best ``nms_pre`` of all classes: what they alone would give."""
     logits, deltas, boxes, valid, shape = crowd_of_proposals
-    run = Compiled(head.detect, score_threshold=0.05, **{**SETTINGS, "nms_pre": 10})
-    found = run(logits, deltas, boxes, valid, shape)
+    found = detect_with(nms_pre=10, max_per_img=10)(logits, deltas, boxes, valid, shape)
     probability = np.where(valid[:, None], oracle.softmax(logits)[:, 1:], 0)
     floor = np.sort(probability.ravel())[-11]
     expected = detect_by_hand(logits, deltas, boxes, valid, shape, floor, 0.5, 15)
@@ -155,37 +156,34 @@ def test_few_candidates_enter_suppression(head, crowd_of_proposals):
 def test_detections_of_torchvision(parity_file):
     """From its class logits, box deltas and proposals to its 50 detections an image."""
     fixture = np.load(parity_file)
-    head = BoxHead(IN, SIZE, CHANNELS, 1, 91)
-    settings = {"extent": 256, "nms_threshold": 0.5, "nms_pre": 2000, "max_detections": 50}
-    run = Compiled(head.detect, score_threshold=0.05, **settings)
-    for image in range(2):
-        rows, found_rows = slice(80 * image, 80 * image + 80), slice(50 * image, 50 * image + 50)
-        boxes, scores, labels, valid = run(
-            fixture["eval/class_logits"][rows],
-            fixture["eval/box_deltas"][rows].reshape(80, 91, 4),
-            fixture["eval/proposals"][rows],
-            np.ones(80, bool),
-            fixture["input/image_sizes_hw"][image].astype(np.float32),
-        )
-        assert valid.all()
-        np.testing.assert_allclose(scores, fixture["eval/det_scores"][found_rows], atol=1e-5)
-        assert (labels == fixture["eval/det_labels"][found_rows]).all()
-        np.testing.assert_allclose(boxes, fixture["eval/det_boxes"][found_rows], atol=1e-3)
+    head = make_box_head(make_pool(SIZE), IN, CHANNELS, 1, 91, detection=detection(max_per_img=50))
+    boxes, scores, labels, valid = Compiled(head.detect, extent=256)(
+        fixture["eval/class_logits"],
+        fixture["eval/box_deltas"].reshape(160, 91, 4),
+        fixture["eval/proposals"].reshape(2, 80, 4),
+        np.ones((2, 80), bool),
+        fixture["input/image_sizes_hw"].astype(np.float32),
+    )
+    assert valid.all()
+    np.testing.assert_allclose(scores.ravel(), fixture["eval/det_scores"], atol=1e-5)
+    assert (labels.ravel() == fixture["eval/det_labels"]).all()
+    np.testing.assert_allclose(boxes.reshape(-1, 4), fixture["eval/det_boxes"], atol=1e-3)
 
 
 def test_losses_of_torchvision(parity_file):
     """From its class logits, box deltas, RoIs and matches of a training step to its two losses."""
     fixture = np.load(parity_file)
-    head = BoxHead(IN, SIZE, CHANNELS, 1, 91, beta=1 / 9)
+    head = make_box_head(make_pool(SIZE), IN, CHANNELS, 1, 91, beta=1 / 9)
     matched = fixture["train/roi_matched_gt"]
     truth = np.concatenate([fixture["target/boxes_0"][matched[:64]], fixture["target/boxes_1"][matched[64:]]])
-    classification, regression = Compiled(head.loss)(
+    classification, regression = Compiled(head.losses)(
         fixture["train/class_logits"],
         fixture["train/box_deltas"].reshape(128, 91, 4),
         fixture["train/rois"],
         fixture["train/roi_labels"],
         np.ones(128, bool),
         truth,
+        np.float32(128),
     )
     assert classification == pytest.approx(fixture["train/loss_classifier"][0], rel=1e-5)
     assert regression == pytest.approx(fixture["train/loss_box_reg"][0], rel=1e-4)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tests.graph import Compiled, Gradient, randomise
 from tests.models import oracle
+from tests.models.parts import make_mask_head, make_pool
 
 from maskrcnn.models.losses import sigmoid_cross_entropy
-from maskrcnn.models.mask_head import MaskHead
 
 R, SIZE, IN, CHANNELS, CLASSES = 5, 4, 3, 6, 4
 LABELS = np.array([1, 3, 0, 2, 3])
@@ -29,7 +29,7 @@ def own_logits(point) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def head():
-    cell = MaskHead(IN, CHANNELS, 2, CLASSES)
+    cell = make_mask_head(make_pool(SIZE), IN, CHANNELS, 2, CLASSES)
     point = randomise(cell, 0)
     features = np.random.default_rng(1).normal(size=(R, SIZE * SIZE, IN)).astype(np.float32)
     return cell, {**point, "features": features.astype(np.float64)}
@@ -59,7 +59,7 @@ def test_loss(head):
     logits = rng.normal(0, 2, (R, 8, 8))
     targets = (rng.random((R, 8, 8)) < 0.5).astype(np.float64)
     counted = np.array([1.0, 0, 1, 1, 0])
-    value, gradient = Gradient(cell.loss)(logits, targets, counted, cotangents=[np.float32(1)])
+    value, gradient = Gradient(cell.loss)(logits, targets, counted, np.float32(3), cotangents=[np.float32(1)])
 
     def expected(at):
         entropy = oracle.cross_entropy(oracle.sigmoid(at["logits"]), targets)
@@ -73,7 +73,7 @@ def test_loss(head):
 def test_loss_of_nothing_is_zero(head):
     cell, _ = head
     logits, targets = np.full((R, 8, 8), 50.0), np.zeros((R, 8, 8))
-    value, gradient = Gradient(cell.loss)(logits, targets, np.zeros(R), cotangents=[np.float32(1)])
+    value, gradient = Gradient(cell.loss)(logits, targets, np.zeros(R), np.float32(1), cotangents=[np.float32(1)])
     assert value == 0 and (gradient == 0).all()
 
 

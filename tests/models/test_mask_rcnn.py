@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
 from tests.graph import Compiled, Gradient, to_tensor
 from tests.models.by_hand import ByHand
+from tests.models.parts import EQUAL_WEIGHTS, RATIOS, STRIDES, detection, resnet, small_network
 
-from maskrcnn.config import Config
 from maskrcnn.data.batches.batch import Batch
 from maskrcnn.data.batches.targets import AssignSettings, assign_anchors
-from maskrcnn.models.box_head import BoxHead
-from maskrcnn.models.fpn import FPN, BilinearUpsample
-from maskrcnn.models.mask_head import MaskHead
-from maskrcnn.models.mask_rcnn import LOSS_NAMES, MaskRCNN
-from maskrcnn.models.resnet import ResNet
-from maskrcnn.models.rpn import RPN, ProposalSettings
-from maskrcnn.models.settings import DetectionSettings, RoISettings
+from maskrcnn.models.mask_rcnn import MaskRCNN
+from maskrcnn.models.rpn import ProposalSettings
 from maskrcnn.ops.anchors import anchor_grid
 
 CANVAS = (64, 128)
 CLASSES = 4  # with the background
 G, KEYS = 5, 65
-SCALES, RATIOS, STRIDES = (4,), (0.5, 1.0, 2.0), (4, 8, 16, 32, 64)
+SCALES = (4,)
 PROPOSALS = ProposalSettings(nms_pre=40, nms_post=40, max_num=60, nms_thr=0.7, min_size=0.0)
 FEW = ProposalSettings(nms_pre=3, nms_post=3, max_num=60, nms_thr=0.7, min_size=0.0)
+DETECTION = detection(nms_pre=200, max_per_img=10)
 
 
 def build(proposals=PROPOSALS, score_thr=0.05, **settings) -> MaskRCNN:
     """ResNet-18 with group normalisation and narrow heads, freshly initialised."""
     ms.set_seed(1)
-    backbone = ResNet("resnet18", "gn", 2)
-    rpn = RPN(8, 8, SCALES, RATIOS, STRIDES, proposals, proposals)
-    roi = RoISettings(finest_scale=16.0, num_positive=8, num_total=32, num_mask=6)
-    return MaskRCNN(
-        backbone,
-        FPN(backbone.out_channels, 8),
-        rpn,
-        BoxHead(8, 7, 16, 2, CLASSES),
-        MaskHead(8, 8, 1, CLASSES),
-        roi,
-        DetectionSettings(score_thr, 0.5, 200, 10),
-        **settings,
-    )
+    chosen = replace(DETECTION, score_thr=score_thr)
+    return small_network(resnet("resnet18", "gn", 2), 8, proposals, chosen, CLASSES, **settings)
 
 
 def make_batch(seed: int, labels, canvas=CANVAS, valid=1.0) -> Batch:
@@ -108,7 +95,7 @@ def test_first_step_is_finite(training, name):
     assert np.isfinite(losses).all() and value == pytest.approx(losses.sum(), rel=1e-4)
     for parameter, gradient in zip(training[0].trainable_params(), gradients):
         assert np.isfinite(gradient).all(), parameter.name
-    named = dict(zip(LOSS_NAMES, losses))
+    named = dict(zip(training[0].loss_names, losses))
     assert named["rpn_cls_loss"] == pytest.approx(np.log(2), rel=0.1)
     assert named["rcnn_cls_loss"] == pytest.approx(np.log(CLASSES), rel=0.1)
     objects = (batch.gt_labels > 0).any()
@@ -135,16 +122,26 @@ def test_every_weight_learns(training):
     assert len(frozen) == 3 + 4 * 3
 
 
-class Through(nn.Cell):
-    """Its arguments."""
+class Pixels(nn.Cell):
+    """A backbone that gives what it is given, four times."""
 
-    def construct(self, *arguments):
-        return arguments
+    out_channels = (3,) * 4
+
+    def construct(self, x):
+        return x, x, x, x
+
+
+class First(nn.Cell):
+    """A pyramid that gives the first map."""
+
+    def construct(self, c2, c3, c4, c5):
+        return (c2,)
 
 
 def test_pixels_are_normalised_and_the_padding_is_zero():
     mean, std = (100.0, 110.0, 120.0), (50.0, 60.0, 70.0)
-    net = MaskRCNN(Through(), Through(), *[None] * 3, RoISettings(), DetectionSettings(), mean, std)
+    net = small_network(Pixels(), 8, PROPOSALS, DETECTION, CLASSES, pixel_mean=mean, pixel_std=std)
+    net.fpn = First()
     batch = make_batch(13, BATCHES["nothing"])
     shapes = np.array([[64.0, 128.0], [41.0, 77.0]])
     expected = ((batch.image.astype(np.float64) - mean) / std).transpose(0, 3, 1, 2)
@@ -219,7 +216,7 @@ def test_keys_choose_the_regions(training, other_heads):
 def test_one_upright_image_with_few_proposals():
     """The other canvas; 15 proposals where 60 are wanted, so 20 candidates for 32 slots; every loss has its weight."""
     weights = (1.0, 2.0, 3.0, 4.0, 5.0)
-    net = build(FEW, loss_weights=weights).set_train()
+    net = build(FEW, loss_weights=dict(zip(EQUAL_WEIGHTS, weights))).set_train()
     run, pyramid = Compiled(net), Compiled(Pyramid(net))
     for labels in ([1, 2, 3, 1, 1], [0] * 5):
         batch = make_batch(7, [labels], canvas=CANVAS[::-1])
@@ -285,84 +282,3 @@ def test_no_detections_in_an_upright_image():
     boxes, scores, _, valid, masks = Compiled(net)(batch.image, batch.image_shape)
     assert not valid.any() and (scores == 0).all()
     assert np.isfinite(boxes).all() and np.isfinite(masks).all()
-
-
-def test_size_of_the_papers_network():
-    """Convolutions, pyramid and heads have as many weights as torchvision's maskrcnn_resnet50_fpn for 91 classes."""
-    net = MaskRCNN.from_config(Config(), 91)
-    norms = ("gamma", "beta", "moving_mean", "moving_variance")
-    weights = [p for p in net.get_parameters() if not p.name.endswith(norms)]
-    assert sum(p.size for p in weights) == 44_401_393
-
-
-def test_configuration_reaches_the_parts():
-    cfg = Config().replace(
-        backbone="resnet18",
-        norm="gn",
-        freeze_at=3,
-        fpn_out_channels=32,
-        rpn_feat_channels=16,
-        rcnn_fc_out_channels=24,
-        rcnn_num_layers=1,
-        rcnn_mask_num_layers=3,
-        rcnn_mask_out_channels=12,
-        anchor_scales=(4.0, 8.0),
-        rpn_proposal_nms_pre=901,
-        rpn_proposal_nms_post=801,
-        rpn_proposal_max_num=701,
-        rpn_proposal_nms_thr=0.61,
-        rpn_proposal_min_bbox_size=0.1,
-        rpn_nms_pre=902,
-        rpn_nms_post=802,
-        rpn_max_num=702,
-        rpn_nms_thr=0.62,
-        rpn_min_bbox_min_size=0.2,
-        rpn_smooth_l1_beta=0.3,
-        rcnn_smooth_l1_beta=0.4,
-        roi_align_finest_scale=50,
-        roi_aligned=False,
-        pos_iou_thr_stage2=0.55,
-        neg_iou_thr_stage2=0.45,
-        crowd_iou_thr=0.66,
-        num_expected_pos_stage2=33,
-        num_expected_total_stage2=99,
-        mask_roi_num=22,
-        mask_targets="torchvision",
-        inclusive_boxes=True,
-        padding_counts=True,
-        max_pool_pads_end=True,
-        fpn_upsampling="bilinear",
-        test_min_bbox_size=0.3,
-        test_score_thr=0.07,
-        test_iou_thr=0.51,
-        test_nms_pre=333,
-        test_max_per_img=44,
-        rpn_loss_cls_weight=1.1,
-        rpn_loss_reg_weight=1.2,
-        rcnn_loss_cls_weight=1.3,
-        rcnn_loss_reg_weight=1.4,
-        rcnn_loss_mask_fb_weight=1.5,
-    )
-    net = MaskRCNN.from_config(cfg, 7)
-    roi = vars(net.roi)
-    assert roi["box_size"] == 7 and roi["mask_size"] == 14 and roi["sampling"] == 2 and roi["mask_target_size"] == 28
-    assert (roi["aligned"], roi["finest_scale"], roi["strides"]) == (False, 50, (4, 8, 16, 32))
-    assert (roi["positive_iou"], roi["negative_iou"], roi["crowd_ioa"]) == (0.55, 0.45, 0.66)
-    assert (roi["num_positive"], roi["num_total"], roi["num_mask"]) == (33, 99, 22)
-    assert roi["soft_masks"] and roi["inclusive"] and net.rpn.inclusive and net.box_head.inclusive
-    assert net.padding_counts and net.backbone.max_pool.pad_mode.lower() == "same"
-    assert isinstance(net.fpn.upsample, BilinearUpsample)
-    names = ("nms_pre", "nms_post", "max_num", "nms_thr", "min_size")
-    assert [vars(net.rpn.train_proposals)[n] for n in names] == [901, 801, 701, 0.61, 0.1]
-    assert [vars(net.rpn.test_proposals)[n] for n in names] == [902, 802, 702, 0.62, 0.2]
-    names = ("score_thr", "iou_thr", "nms_pre", "max_per_img", "min_size")
-    assert [vars(net.detection)[n] for n in names] == [0.07, 0.51, 333, 44, 0.3]
-    assert net.loss_weights == (1.1, 1.2, 1.3, 1.4, 1.5)
-    assert (net.rpn.beta, net.box_head.beta, net.box_head.stds) == (0.3, 0.4, (0.1, 0.1, 0.2, 0.2))
-    assert not any(p.requires_grad for p in net.backbone.layer2.get_parameters())
-    assert all(p.requires_grad for p in net.backbone.layer3.get_parameters())
-    shapes = {p.name: tuple(p.shape) for p in net.get_parameters()}
-    assert shapes["rpn.conv.weight"] == (16, 32, 3, 3) and shapes["rpn.cls_logits.weight"][0] == 6
-    assert shapes["box_head.fc.0.weight"] == (24, 32 * 49) and "box_head.fc.1.weight" not in shapes
-    assert shapes["box_head.bbox_pred.weight"] == (28, 24)
-    assert shapes["mask_head.convs.2.weight"] == (12, 12, 3, 3) and shapes["mask_head.logits_weight"] == (7, 12)

@@ -8,22 +8,23 @@ import pytest
 from mindspore import Tensor, nn, ops
 from tests.graph import Compiled, Gradient, randomise
 from tests.models import oracle
+from tests.models.parts import RATIOS, STRIDES
+from tests.models.parts import make_rpn as rpn_of
 
 from maskrcnn.models.rpn import RPN, ProposalSettings
 from maskrcnn.ops import reference
-from maskrcnn.ops.anchors import grid_anchors
-from maskrcnn.ops.roi_align import feature_tables
+from maskrcnn.ops.anchors import anchor_grid
+from maskrcnn.ops.roi_align import flatten_levels
 
-STRIDES = (4, 8, 16, 32, 64)
-RATIOS = (0.5, 1.0, 2.0)
 CHANNELS, HIDDEN, A = 3, 5, 3
 CANVAS = (64, 128)
 TRAIN = ProposalSettings(nms_pre=100, nms_post=60, max_num=150, nms_thr=0.7, min_size=0.0)
+TWIN = reference.BoxCoder((0.0,) * 4, (1.0,) * 4, "continuous")
 TEST = ProposalSettings(nms_pre=40, nms_post=40, max_num=50, nms_thr=0.5, min_size=6.0)
 
 
 def make_rpn(train=TRAIN, test=TEST, **settings) -> RPN:
-    return RPN(CHANNELS, HIDDEN, (8,), RATIOS, STRIDES, train, test, **settings)
+    return rpn_of(CHANNELS, HIDDEN, train, test, **settings)
 
 
 def shapes_of(canvas=CANVAS) -> tuple[tuple[int, int], ...]:
@@ -42,7 +43,8 @@ class SparseLoss(nn.Cell):
         self.rpn = rpn
 
     def construct(self, p2, p3, p4, p5, p6, index, label, target):
-        return self.rpn.loss(feature_tables((p2, p3, p4, p5, p6)), shapes_of(), index, label, target)
+        sampled = ops.maximum((label >= 0).astype(ms.float32).sum(), Tensor(1.0, ms.float32))
+        return self.rpn.losses(flatten_levels((p2, p3, p4, p5, p6)), index, label, target, sampled)
 
 
 class DenseLoss(nn.Cell):
@@ -149,7 +151,7 @@ def test_head(loss_pair):
 @pytest.mark.parametrize("rounding", [False, True])
 def test_anchors_are_the_data_pipelines(canvas, rounding):
     rpn = make_rpn(rounding=rounding)
-    expected = grid_anchors(*canvas, (8,), RATIOS, STRIDES, rounding)
+    expected = anchor_grid(*canvas, (8,), RATIOS, STRIDES, rounding).boxes()
     first = 0
     for level, (h, w) in enumerate(shapes_of(canvas)):
         found = Compiled(rpn.anchors_at, level=level, width=w)(np.arange(h * w * A))
@@ -177,12 +179,12 @@ class Propose(nn.Cell):
 
 
 def given_head(train=TRAIN, test=TEST, **settings) -> GivenHead:
-    return GivenHead(CHANNELS, HIDDEN, (8,), RATIOS, STRIDES, train, test, **settings)
+    return make_rpn(train, test, kind=GivenHead, **settings)
 
 
 def proposals_by_hand(maps, image: int, image_shape, settings: ProposalSettings, canvas=CANVAS):
-    """Boxes and scores of one image, best first."""
-    anchors, first = grid_anchors(*canvas, (8,), RATIOS, STRIDES), 0
+    """Boxes of one image, best first."""
+    anchors, first = anchor_grid(*canvas, (8,), RATIOS, STRIDES).boxes(), 0
     boxes, scores = [], []
     for level in maps:
         logits, deltas = level[image, :A], level[image, A:]
@@ -191,14 +193,13 @@ def proposals_by_hand(maps, image: int, image_shape, settings: ProposalSettings,
         own = anchors[first : first + len(logits)]
         first += len(logits)
         best = np.argsort(-logits, kind="stable")[: settings.nms_pre]
-        decoded = reference.clip_boxes(reference.decode_boxes(deltas[best], own[best]), *image_shape)
+        decoded = TWIN.clip(TWIN.decode(deltas[best], own[best]), *image_shape)
         large = (decoded[:, 2:] - decoded[:, :2] > settings.min_size).all(1)
         keep = np.flatnonzero(reference.nms_mask(decoded, large, settings.nms_thr))[: settings.nms_post]
         boxes.append(decoded[keep])
         scores.append(oracle.sigmoid(logits[best][keep]))
     boxes, scores = np.concatenate(boxes), np.concatenate(scores)
-    order = np.argsort(-scores, kind="stable")[: settings.max_num]
-    return boxes[order], scores[order]
+    return boxes[np.argsort(-scores, kind="stable")[: settings.max_num]]
 
 
 def random_maps(rng: np.random.Generator, n: int = 2) -> list[np.ndarray]:
@@ -222,21 +223,19 @@ def propose():
 def test_proposals(propose, training):
     settings = TRAIN if training else TEST
     maps = random_maps(np.random.default_rng(4))
-    boxes, scores, valid = propose[training](*maps, IMAGE_SHAPES)
-    assert boxes.shape == (2, settings.max_num, 4) and scores.shape == valid.shape == (2, settings.max_num)
+    boxes, valid = propose[training](*maps, IMAGE_SHAPES)
+    assert boxes.shape == (2, settings.max_num, 4) and valid.shape == (2, settings.max_num)
     for image in range(2):
-        expected, expected_scores = proposals_by_hand(maps, image, IMAGE_SHAPES[image], settings)
+        expected = proposals_by_hand(maps, image, IMAGE_SHAPES[image], settings)
         n = len(expected)
         assert valid[image].sum() == n and valid[image, :n].all()
         np.testing.assert_allclose(boxes[image, :n], expected, atol=1e-3)
-        np.testing.assert_allclose(scores[image, :n], expected_scores, atol=1e-5)
-        assert (scores[image, n:] < 0).all()
     assert valid[0].sum() > valid[1].sum() or not training  # a smaller image, fewer proposals
 
 
 def test_proposals_stay_inside_the_image(propose):
     maps = random_maps(np.random.default_rng(5))
-    boxes, _, valid = propose[True](*maps, IMAGE_SHAPES)
+    boxes, valid = propose[True](*maps, IMAGE_SHAPES)
     for image, (height, width) in enumerate(IMAGE_SHAPES):
         assert boxes[image].min() >= 0
         assert boxes[image, :, 0::2].max() <= width and boxes[image, :, 1::2].max() <= height
@@ -247,29 +246,28 @@ def test_proposals_stay_inside_the_image(propose):
 def test_no_proposals(propose):
     """In an image smaller than the least size of a proposal there are none."""
     maps = random_maps(np.random.default_rng(6))
-    boxes, _, valid = propose[False](*maps, np.full((2, 2), 4.0))
+    boxes, valid = propose[False](*maps, np.full((2, 2), 4.0))
     assert not valid.any() and np.isfinite(boxes).all()
 
 
 def test_equal_scores(propose):
     """Whichever of equals come first, they are anchors that do not overlap too much."""
     maps = [np.zeros((2, 5 * A, h, w), np.float32) for h, w in shapes_of()]
-    boxes, scores, valid = propose[False](*maps, IMAGE_SHAPES)
-    anchors = reference.clip_boxes(grid_anchors(*CANVAS, (8,), RATIOS, STRIDES), *IMAGE_SHAPES[0])
+    boxes, valid = propose[False](*maps, IMAGE_SHAPES)
+    anchors = TWIN.clip(anchor_grid(*CANVAS, (8,), RATIOS, STRIDES).boxes(), *IMAGE_SHAPES[0])
     found = boxes[0][valid[0]]
-    assert len(found) > 5 and (scores[0][valid[0]] == 0.5).all()
+    assert len(found) > 5
     assert (reference.pairwise_iou(found, anchors).max(1) > 0.9999).all()
 
 
 def test_fewer_candidates_than_proposals_wanted():
     settings = ProposalSettings(nms_pre=5000, nms_post=5000, max_num=5000, nms_thr=0.7, min_size=0.0)
     maps = random_maps(np.random.default_rng(7), n=1)
-    boxes, scores, valid = Compiled(Propose(given_head(settings), True))(*maps, IMAGE_SHAPES[:1])
+    boxes, valid = Compiled(Propose(given_head(settings), True))(*maps, IMAGE_SHAPES[:1])
     total = sum(h * w * A for h, w in shapes_of())
     assert boxes.shape == (1, total, 4)
-    expected, expected_scores = proposals_by_hand(maps, 0, IMAGE_SHAPES[0], settings)
+    expected = proposals_by_hand(maps, 0, IMAGE_SHAPES[0], settings)
     assert valid.sum() == len(expected) < total
-    np.testing.assert_allclose(scores[0][valid[0]], expected_scores, atol=1e-5)
     np.testing.assert_allclose(boxes[0][valid[0]], expected, atol=1e-3)
 
 
@@ -278,7 +276,7 @@ def test_no_gradient_through_proposals():
     randomise(rpn, 8)
     rng = np.random.default_rng(8)
     run = Gradient(Propose(rpn, True), inputs=5, weights=rpn.trainable_params())
-    cotangents = [np.ones((2, 150, 4)), np.ones((2, 150)), np.zeros((2, 150))]
+    cotangents = [np.ones((2, 150, 4)), np.zeros((2, 150))]
     value, (by_input, by_weight) = run(*random_features(rng), IMAGE_SHAPES, cotangents=cotangents)
     assert np.isfinite(value) and value != 0
     assert all((gradient == 0).all() for gradient in by_input + by_weight)
@@ -291,7 +289,6 @@ def test_proposals_of_torchvision(parity_file):
     names = [f"P{level}" for level in (2, 3, 4, 5, 6)]
     maps = [np.concatenate([fixture[f"eval/rpn_{k}_{p}"] for k in ("objectness", "deltas")], 1) for p in names]
     rpn = given_head(settings, settings, rounding=True)
-    boxes, scores, valid = Compiled(Propose(rpn, False))(*maps, fixture["input/image_sizes_hw"].astype(np.float32))
+    boxes, valid = Compiled(Propose(rpn, False))(*maps, fixture["input/image_sizes_hw"].astype(np.float32))
     assert valid.all()
-    np.testing.assert_allclose(scores.ravel(), fixture["eval/proposal_scores"], atol=1e-5)
     np.testing.assert_allclose(boxes.reshape(-1, 4), fixture["eval/proposals"], atol=2e-3)

@@ -8,6 +8,7 @@ import numpy as np
 from tests.models.by_hand import ByHand
 
 from maskrcnn.ops import reference
+from maskrcnn.ops.roi_align import RoIAlignSettings
 
 
 def anchors(stride: int, scale: float, ratios) -> np.ndarray:
@@ -77,21 +78,21 @@ def upsample(x: np.ndarray) -> np.ndarray:
 class ZooByHand(ByHand):
     """The heads with inclusive boxes."""
 
-    def pool(self, image: int, boxes: np.ndarray, size: int) -> np.ndarray:
+    def pool(self, image: int, boxes: np.ndarray, chosen: RoIAlignSettings) -> np.ndarray:
         """Each RoI by a RoIAlign of its level alone."""
-        pooled = np.zeros((len(boxes), size * size, self.features[0].shape[1]))
-        levels = level_of(boxes, self.roi.finest_scale, 4)
+        pooled = np.zeros((len(boxes), chosen.size**2, self.features[0].shape[1]))
+        levels = level_of(boxes, chosen.finest_scale, 4)
         for level in set(levels):
             own = levels == level
-            args = [self.features[level][image]], [self.roi.strides[level]], boxes[own]
-            pooled[own] = reference.roi_align(*args, size, self.roi.sampling, self.roi.aligned)
+            args = [self.features[level][image]], [chosen.strides[level]], boxes[own], np.zeros(own.sum(), int)
+            pooled[own] = reference.roi_align(*args, chosen.size, chosen.sampling, chosen.aligned)
         return pooled
 
     def encode(self, truth: np.ndarray, box: np.ndarray) -> np.ndarray:
-        return encode(truth, box, self.net.box_head.stds)
+        return encode(truth, box, self.coder.stds)
 
     def decode(self, deltas: np.ndarray, boxes: np.ndarray, image_shape: np.ndarray) -> np.ndarray:
-        return decode(deltas, boxes, *image_shape, self.net.box_head.stds)
+        return decode(deltas, boxes, *image_shape, self.coder.stds)
 
     def match(self, candidates, valid, gt, gt_labels):
         """No crowds here."""
@@ -99,8 +100,8 @@ class ZooByHand(ByHand):
         best = overlap.max(1)
         return overlap.argmax(1), valid & (best >= 0.5), valid & (best < 0.5)
 
-    def proposals(self, image: int, image_shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes and scores of an image, best first, from the RPN's convolutions."""
+    def proposals(self, image: int, image_shape: np.ndarray) -> np.ndarray:
+        """Boxes of an image, best first, from the RPN's convolutions."""
         rpn, settings = self.net.rpn, self.net.rpn.test_proposals
         found = []
         for feature, stride in zip(self.features, rpn.strides):
@@ -118,4 +119,4 @@ class ZooByHand(ByHand):
             scores = 1 / (1 + np.exp(-logits.reshape(-1)[best]))
             found += list(zip(scores[keep][: settings.nms_post], boxes[keep]))
         found = sorted(found, key=lambda one: -one[0])[: settings.max_num]
-        return np.array([box for _, box in found]), np.array([score for score, _ in found])
+        return np.array([box for _, box in found])

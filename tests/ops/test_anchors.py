@@ -7,15 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from maskrcnn.ops.anchors import anchor_grid, grid_anchors
+from maskrcnn.ops.anchors import anchor_grid
 
 
 def test_equals_torchvision(parity_file):
     expected = np.load(parity_file)
-    boxes = grid_anchors(192, 256, [8], [0.5, 1.0, 2.0], [4, 8, 16, 32, 64], rounding=True)
-    np.testing.assert_array_equal(boxes, expected["eval/anchors"])
-    levels = anchor_grid(192, 256, [8], [0.5, 1.0, 2.0], [4, 8, 16, 32, 64], rounding=True).levels
-    assert [level.size for level in levels] == expected["eval/anchors_per_level"].tolist()
+    grid = anchor_grid(192, 256, [8], [0.5, 1.0, 2.0], [4, 8, 16, 32, 64], rounding=True)
+    np.testing.assert_array_equal(grid.boxes(), expected["eval/anchors"])
+    assert [level.size for level in grid.levels] == expected["eval/anchors_per_level"].tolist()
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 128), (100, 37)])
@@ -31,7 +30,7 @@ def test_equals_the_definition(height, width):
                         h = scale * stride * math.sqrt(ratio)
                         x0, y0 = x * stride, y * stride
                         expected.append([x0 - w / 2, y0 - h / 2, x0 + w / 2, y0 + h / 2])
-    boxes = grid_anchors(height, width, scales, ratios, strides)
+    boxes = anchor_grid(height, width, scales, ratios, strides).boxes()
     assert boxes.dtype == np.float32 and boxes.flags.c_contiguous
     np.testing.assert_allclose(boxes, expected, rtol=1e-6, atol=1e-5)
 

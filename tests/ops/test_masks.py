@@ -59,7 +59,7 @@ def test_samples_equal_the_twin(cells):
         mask[y : y + cells, x : x + cells] = crops[r]
         mask[:, int(right) :] = mask[int(below) :] = 0
         crops[r, int(below) - y :] = crops[r, :, int(right) - x :] = 0
-        whole = reference.roi_align([mask[None, :height, :width]], [1], rois[r : r + 1], 14, 0, False)
+        whole = reference.roi_align([mask[None, :height, :width]], [1], rois[r : r + 1], [0], 14, 0, False)
         one = reference.mask_samples(crops[r : r + 1], boxes[r : r + 1], rois[r : r + 1], image_shape, 14)
         np.testing.assert_allclose(one.reshape(-1), whole.reshape(-1), atol=1e-9)
 

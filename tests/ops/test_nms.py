@@ -116,6 +116,7 @@ def test_proposals_of_torchvision(parity_file):
     """300 anchors a level, threshold 0.7, 80 survivors of the whole image: boxes taken from its own maps."""
     fixture = np.load(parity_file)
     anchors, starts = fixture["eval/anchors"], np.cumsum(fixture["eval/anchors_per_level"])[:-1]
+    coder = reference.BoxCoder((0.0,) * 4, (1.0,) * 4, "continuous")
     run = {}
     for image, part in ((0, slice(0, 80)), (1, slice(80, 160))):
         height, width = fixture["input/image_sizes_hw"][image]
@@ -125,7 +126,7 @@ def test_proposals_of_torchvision(parity_file):
             deltas = fixture[f"eval/rpn_deltas_P{level + 2}"][image]
             deltas = deltas.reshape(3, 4, *deltas.shape[1:]).transpose(2, 3, 0, 1).reshape(-1, 4)
             best = np.argsort(-logits, kind="stable")[:300]
-            decoded = reference.clip_boxes(reference.decode_boxes(deltas[best], base[best]), height, width)
+            decoded = coder.clip(coder.decode(deltas[best], base[best]), height, width)
             valid = (decoded[:, 2:] - decoded[:, :2] >= 1e-3).all(1)
             keep = reference.nms_mask(decoded, valid, 0.7)
             run.setdefault(len(best), Compiled(nms.nms_mask, iou_threshold=0.7))

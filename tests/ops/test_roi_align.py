@@ -9,7 +9,7 @@ import pytest
 from tests.graph import Compiled, Gradient
 
 from maskrcnn.ops import reference
-from maskrcnn.ops.roi_align import feature_tables, level_of, roi_align
+from maskrcnn.ops.roi_align import RoIAlignSettings, feature_tables, level_of, roi_align
 
 STRIDES = (4, 8, 16, 32)
 SHAPES = ((16, 24), (8, 12), (4, 6), (2, 3))  # of a 64 x 96 image
@@ -37,8 +37,19 @@ EDGES = np.array(
 )
 
 
-def pool(table, boxes, strides, shapes, size, sampling=2, aligned=True, finest_scale=FINEST):
-    return roi_align(table, shapes, strides, boxes, size, sampling, aligned, finest_scale)
+def pool(table, boxes, shapes, settings):
+    levels = level_of(boxes, settings.finest_scale, len(shapes))
+    return roi_align(table, shapes, boxes, levels, settings)
+
+
+def settings_of(strides, shapes, size, sampling=2, aligned=True, finest_scale=FINEST) -> dict:
+    """The settings of ``pool``."""
+    return {"shapes": shapes, "settings": RoIAlignSettings(size, sampling, aligned, strides, finest_scale)}
+
+
+def twin_of(maps, strides, rois, size, sampling=2, aligned=True, finest_scale=FINEST) -> np.ndarray:
+    levels = reference.level_of(rois, finest_scale, len(maps))
+    return reference.roi_align(maps, strides, rois, levels, size, sampling, aligned)
 
 
 def random_maps(rng: np.random.Generator, channels: int = 3) -> list[np.ndarray]:
@@ -90,9 +101,9 @@ def test_equals_the_twin(aligned, size, sampling):
     rng = np.random.default_rng(2)
     maps = random_maps(rng)
     rois = np.concatenate([EDGES, random_rois(rng, 40)])
-    run = Compiled(pool, strides=STRIDES, shapes=SHAPES, size=size, sampling=sampling, aligned=aligned)
+    run = Compiled(pool, **settings_of(strides=STRIDES, shapes=SHAPES, size=size, sampling=sampling, aligned=aligned))
     found = run(as_table(maps), rois)
-    expected = reference.roi_align(maps, STRIDES, rois, size, sampling, aligned, FINEST)
+    expected = twin_of(maps, STRIDES, rois, size, sampling, aligned)
     assert found.shape == expected.shape == (len(rois), size * size, 3)
     np.testing.assert_allclose(found, expected, atol=2e-4)
     assert set(reference.level_of(rois, FINEST, 4)) == {0, 1, 2, 3}
@@ -106,7 +117,7 @@ def test_linear_map_gives_bin_centres():
     roi = np.array([[20.0, 12.0, 48.0, 40.0]])
     cells = (roi[0, 0] + (np.arange(7) + 0.5) * 4) / 4, (roi[0, 1] + (np.arange(7) + 0.5) * 4) / 4
     for aligned in (True, False):
-        run = Compiled(pool, strides=(4,), shapes=((16, 24),), size=7, aligned=aligned)
+        run = Compiled(pool, **settings_of(strides=(4,), shapes=((16, 24),), size=7, aligned=aligned))
         found = run(as_table([ramp]), roi).reshape(7, 7, 2)
         shift = 0.5 if aligned else 0.0  # a cell's value stands for its centre
         np.testing.assert_allclose(found[..., 0], np.tile(cells[0] - shift, (7, 1)), atol=1e-5)
@@ -125,9 +136,9 @@ def test_gradient_of_the_table(aligned, sampling):
     rows = sum(h * w for h, w in shapes)
     identity = np.split(np.eye(rows), [24])
     one_hot = [part.T.reshape(rows, h, w) for part, (h, w) in zip(identity, shapes)]
-    matrix = reference.roi_align(one_hot, strides, rois, 3, sampling, aligned, FINEST)  # [R, 9, rows]
+    matrix = twin_of(one_hot, strides, rois, 3, sampling, aligned)  # [R, 9, rows]
     table, cotangent = rng.normal(size=(rows, 5)), rng.normal(size=(len(rois), 9, 5))
-    derive = Gradient(pool, strides=strides, shapes=shapes, size=3, sampling=sampling, aligned=aligned)
+    derive = Gradient(pool, **settings_of(strides=strides, shapes=shapes, size=3, sampling=sampling, aligned=aligned))
     value, gradient = derive(table, rois, cotangents=[cotangent])
     expected = np.einsum("rbp,rbc->pc", matrix, cotangent)
     np.testing.assert_allclose(gradient, expected, atol=1e-5)
@@ -146,14 +157,14 @@ def test_long_thin_rois_fit_their_windows():
     square = [[40 + e, 51 + e, 55.9 + e, 66.9 + e] for e in edges]
     rois = np.array(wide + high + square + [[0, 0, 384, 256], [0, 0, 384, 16]], np.float32)
     assert reference.level_of(rois, FINEST, 2).tolist() == [0] * 120 + [1] * 2
-    run = Compiled(pool, strides=strides, shapes=shapes, size=3, sampling=0)
-    expected = reference.roi_align(maps, strides, rois, 3, 0, True, FINEST)
+    run = Compiled(pool, **settings_of(strides=strides, shapes=shapes, size=3, sampling=0))
+    expected = twin_of(maps, strides, rois, 3, 0)
     np.testing.assert_allclose(run(as_table(maps), rois), expected, atol=2e-4)
 
 
 def test_no_gradient_to_the_boxes():
     rng = np.random.default_rng(4)
-    run = Gradient(pool, inputs=2, strides=STRIDES, shapes=SHAPES, size=2)
+    run = Gradient(pool, inputs=2, **settings_of(strides=STRIDES, shapes=SHAPES, size=2))
     _, gradients = run(as_table(random_maps(rng)), random_rois(rng, 5), cotangents=[np.ones((1, 4, 3))])
     assert np.abs(gradients[0]).sum() > 0
     assert (gradients[1] == 0).all()
@@ -166,10 +177,10 @@ def test_adaptive_sampling_of_torchvision(variant, size):
     fixture = np.load(Path(__file__).resolve().parents[1] / "data_files" / "roi_align.npz")
     feature, rois, stride = fixture["map"][0], fixture["rois"], (int(fixture["stride"]),)
     settings = {"strides": stride, "shapes": (feature.shape[1:],), "size": size, "sampling": 0}
-    found = Compiled(pool, **settings, aligned=variant == "aligned")(as_table([feature]), rois)
+    found = Compiled(pool, **settings_of(**settings, aligned=variant == "aligned"))(as_table([feature]), rois)
     expected = fixture[f"{variant}_{size}"].reshape(len(rois), 4, -1).swapaxes(1, 2)
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    twin = reference.roi_align([feature], stride, rois, size, 0, variant == "aligned")
+    twin = twin_of([feature], stride, rois, size, 0, variant == "aligned")
     np.testing.assert_allclose(twin, expected, atol=1e-4)
 
 
@@ -187,10 +198,10 @@ def test_features_of_torchvision(parity_file, array, size):
     rois = fixture["eval/proposals" if size == 7 else "eval/det_boxes"][: len(expected)]
     maps = [fixture[f"eval/P{level}"][0] for level in (2, 3, 4, 5)]
     shapes = tuple(m.shape[1:] for m in maps)
-    run = Compiled(pool, strides=STRIDES, shapes=shapes, size=size, aligned=False, finest_scale=56.0)
+    run = Compiled(pool, **settings_of(strides=STRIDES, shapes=shapes, size=size, aligned=False, finest_scale=56.0))
     found = run(as_table(maps), rois)
     expected = expected.reshape(len(rois), 256, -1).transpose(0, 2, 1)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(found, expected, atol=1e-4 * scale)
-    twin = reference.roi_align(maps, STRIDES, rois[:4], size, aligned=False)
+    twin = twin_of(maps, STRIDES, rois[:4], size, aligned=False, finest_scale=56.0)
     np.testing.assert_allclose(twin, expected[:4], atol=1e-4 * scale)

@@ -10,16 +10,12 @@ from maskrcnn.ops import reference
 from maskrcnn.ops.sampling import match_rois, sample_rois
 
 R, G = 60, 6
+THRESHOLDS = {"positive_iou": 0.5, "negative_iou": 0.5, "crowd_ioa": 0.7}
 
 
 @pytest.fixture(scope="module")
 def match():
-    return Compiled(match_rois)
-
-
-@pytest.fixture(scope="module")
-def match_inclusive():
-    return Compiled(match_rois, inclusive=True)
+    return Compiled(match_rois, **THRESHOLDS)
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +42,9 @@ def random_case(seed: int, labels):
     ids=["objects", "objects and crowds", "crowds", "nothing", "one crowd", "one object"],
 )
 @pytest.mark.parametrize("seed", [0, 1])
-def test_matching_equals_the_twin(match, match_inclusive, labels, seed):
+def test_matching_equals_the_twin(match, labels, seed):
     case = random_case(seed, labels)
-    for ours, theirs in zip(match_inclusive(*case), reference.match_rois(*case, inclusive=True)):
-        assert (ours == theirs).all()
-    found, expected = match(*case), reference.match_rois(*case)
+    found, expected = match(*case), reference.match_rois(*case, **THRESHOLDS)
     assert found[0].dtype == np.int32
     for ours, theirs in zip(found, expected):
         assert (ours == theirs).all()
@@ -83,7 +77,9 @@ def test_exactly_at_the_threshold(match):
     boxes = np.zeros((R, 4), np.float32)
     boxes[0], boxes[1], boxes[2] = [0, 0, 10, 5], [190, 100, 210, 120], [180, 100, 200, 120]
     valid = np.arange(R) < 3
-    _, foreground, background = Compiled(match_rois, crowd_ioa=0.5)(boxes, valid, gt, np.array([1, -1, 0, 0, 0, 0]))
+    _, foreground, background = Compiled(match_rois, **{**THRESHOLDS, "crowd_ioa": 0.5})(
+        boxes, valid, gt, np.array([1, -1, 0, 0, 0, 0])
+    )
     assert foreground[:3].tolist() == [True, False, False]
     assert background[:3].tolist() == [False, True, False]
 
@@ -159,7 +155,7 @@ def test_sampling_of_torchvision(parity_file):
         gt[: len(true_boxes)], labels[: len(true_boxes)] = true_boxes, true_labels
         candidates = np.concatenate([proposals[image], gt])
         valid = np.concatenate([np.ones(80, bool), labels > 0])
-        matched, foreground, background = Compiled(match_rois)(candidates, valid, gt, labels)
+        matched, foreground, background = Compiled(match_rois, **THRESHOLDS)(candidates, valid, gt, labels)
         keys = np.linspace(1, 0, 100, endpoint=False)
         index, positive, counted = Compiled(sample_rois, num_positive=16, num_total=64)(foreground, background, keys)
         assert counted.all()

@@ -15,7 +15,7 @@ from maskrcnn.commands.train import main
 from maskrcnn.config import Config
 from maskrcnn.data.batches.loader import TrainLoader
 from maskrcnn.data.records.conversion import convert_from_config
-from maskrcnn.models.mask_rcnn import MaskRCNN
+from maskrcnn.models.build import build_network
 from maskrcnn.training.build import training_plan
 from maskrcnn.training.optimizer import MomentumSGD
 from maskrcnn.training.precision import mixed_precision
@@ -58,8 +58,8 @@ def test_intervals_of_checkpoints_become_steps(settings, save_steps):
 
 @pytest.mark.parametrize("level", ["O2", "O3"])
 def test_mixed_precision_renames_no_parameter(level, capsys):
-    names = [p.name for p in MaskRCNN.from_config(SMALL, 3).get_parameters()]
-    network = mixed_precision(MaskRCNN.from_config(SMALL, 3), level)
+    names = [p.name for p in build_network(SMALL, 3).get_parameters()]
+    network = mixed_precision(build_network(SMALL, 3), level)
     assert [p.name for p in network.get_parameters()] == names
     assert all(p.dtype == ms.float32 for p in network.get_parameters())
     assert "slower than O0, on a CPU" in capsys.readouterr().out
@@ -73,7 +73,7 @@ def test_mixed_precision_gives_the_same_losses_to_half_precision(coco_tiny, tmp_
     results = {}
     for level in ("O0", "O2"):
         ms.set_seed(1)
-        network = mixed_precision(MaskRCNN.from_config(cfg, 81), level)
+        network = mixed_precision(build_network(cfg, 81), level)
         network.set_train()
         scaled = level != "O0"
         optimizer = MomentumSGD(network.trainable_params(), 0.9, 1e-4)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, NamedTuple, get_type_hints
 
+from maskrcnn.config.backbones import BACKBONES
 from maskrcnn.config.combinations import check_combinations
 from maskrcnn.config.limits import PYRAMID_STRIDES, ROI_LAYER, Limits, check_limits, complete_roi_layer
 from maskrcnn.config.names import COCO_CLASSES
@@ -111,9 +112,7 @@ class Config:
         False, "boxes end with their last pixel: width = x2 - x1 + 1, as in MindSpore's model zoo"
     )
     # Backbone and feature pyramid
-    backbone: str = _network(
-        "resnet50", "residual network", choices=("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-    )
+    backbone: str = _network("resnet50", "network that gives C2 to C5", choices=tuple(BACKBONES))
     backbone_width: int = _network(64, "channels of its stem, from which all others follow; 64 in the paper", least=1)
     norm: str = _network(
         "frozen_bn",
@@ -142,9 +141,12 @@ class Config:
     pos_iou_thr: float = _training(0.7, "anchors from this overlap on are positive", least=0, most=1)
     min_pos_iou: float = _training(0.3, "an object's best anchors are positive from this overlap on", least=0, most=1)
     num_expected_pos: int = _training(128, "most positive anchors sampled per image", least=1)
-    num_expected_neg: int = _training(256, "anchors sampled per image in total", least=1)
+    # Two names of the original implementation say something else: num_expected_neg is the size of the whole sample, of
+    # which negatives fill what the positives leave; crowd_iou_thr is an intersection over the box's own area instead of
+    # the union, and holds for RoIs as for anchors.
+    num_expected_neg: int = _training(256, "anchors sampled per image in total, positives included", least=1)
     crowd_iou_thr: float = _training(
-        0.7, "anchors with more of their area in a crowd region are ignored", least=0, most=1
+        0.7, "share of its own area in a crowd region above which an anchor or RoI is no negative", least=0, most=1
     )
     # Proposals in training
     rpn_proposal_nms_pre: int = _training(2000, "best boxes per level before NMS", least=1)
@@ -326,6 +328,11 @@ class Config:
         """Height and width of a predicted mask: the mask head doubles the RoI's cells (Mask R-CNN, figure 4)."""
         side = 2 * self.roi_layer["mask_out_size"]
         return side, side
+
+    @property
+    def box_convention(self) -> str:
+        """What x2 and y2 of a box mean, see ``ops/box_coder.py``: "continuous", or "inclusive" in the model zoo."""
+        return "inclusive" if self.inclusive_boxes else "continuous"
 
     @property
     def anchor_strides(self) -> tuple[int, ...]:

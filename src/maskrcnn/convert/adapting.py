@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from maskrcnn.config.backbones import BACKBONES
 from maskrcnn.config.names import COCO_CLASSES
 from maskrcnn.convert.layout import NORM_PARTS, Shapes, backbone_of, backbone_shapes, heads_of, network_shapes
 from maskrcnn.errors import CheckpointError
@@ -187,7 +188,7 @@ def finish(tensors: dict[str, Adapted], where: str, whole: bool) -> dict[str, Ad
     raw = {name: one.array.shape for name, one in tensors.items()}
     backbone = backbone_of(raw)
     if backbone is None:
-        raise CheckpointError(f"{where}: its blocks are not those of resnet18, 34, 50, 101 or 152")
+        raise CheckpointError(f"{where}: its blocks are not those of {', '.join(BACKBONES)}")
     expected: Shapes = backbone_shapes(backbone)
     if whole:
         try:

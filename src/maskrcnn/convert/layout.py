@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from maskrcnn.models.resnet import STAGE_WIDTHS, STAGES
+from maskrcnn.config.backbones import BACKBONES
+from maskrcnn.models.backbones import conv_norms
 
-BASIC = ("resnet18", "resnet34")
 NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_variance")
+MISSING = 0.1  # share of a backbone's convolutions that may be missing or too many for it still to be recognised
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -34,33 +35,10 @@ class Heads:
     num_mask: int = 4
 
 
-def backbone_layers(backbone: str) -> list[tuple[str, str, tuple[int, int, int]]]:
-    """Each convolution with its normalisation and its (out, in, kernel), in the order of the forward pass.
-
-    Names are those below ``backbone.``: ("layer1.0.conv2", "layer1.0.bn2", (64, 64, 3)).
-    """
-    layers = [("conv1", "bn1", (64, 3, 7))]
-    basic = backbone in BASIC
-    channels = 64
-    for stage, (depth, width) in enumerate(zip(STAGES[backbone], STAGE_WIDTHS), 1):
-        out = width if basic else 4 * width
-        for i in range(depth):
-            block = f"layer{stage}.{i}."
-            sizes = [(width, channels, 3), (width, width, 3)]
-            if not basic:
-                sizes = [(width, channels, 1), (width, width, 3), (out, width, 1)]
-            layers += [(f"{block}conv{n}", f"{block}bn{n}", size) for n, size in enumerate(sizes, 1)]
-            if i == 0 and (stage > 1 or out != channels):
-                projection = block + "down_sample_layer."
-                layers.append((projection + "0", projection + "1", (out, channels, 1)))
-            channels = out
-    return layers
-
-
 def backbone_shapes(backbone: str) -> Shapes:
     """Parameters of a backbone with batch normalisation (frozen or not)."""
     shapes: Shapes = {}
-    for conv, norm, (out, channels, kernel) in backbone_layers(backbone):
+    for conv, norm, (out, channels, kernel) in conv_norms(backbone):
         shapes[f"backbone.{conv}.weight"] = (out, channels, kernel, kernel)
         shapes.update({f"backbone.{norm}.{part}": (out,) for part in NORM_PARTS})
     return shapes
@@ -69,16 +47,16 @@ def backbone_shapes(backbone: str) -> Shapes:
 def network_shapes(backbone: str, heads: Heads) -> Shapes:
     """Parameters of the whole network."""
     shapes = backbone_shapes(backbone)
-    expansion = 1 if backbone in BASIC else 4
+    channels = BACKBONES[backbone].channels
 
     def layer(name: str, weight: tuple[int, ...], out: int) -> None:
         shapes[name + ".weight"] = weight
         shapes[name + ".bias"] = (out,)
 
     fpn, rpn, fc, mask = heads.fpn, heads.rpn, heads.fc, heads.mask
-    for i, width in enumerate(STAGE_WIDTHS):
-        layer(f"fpn.lateral.{i}", (fpn, expansion * width, 1, 1), fpn)
-    for i in range(len(STAGE_WIDTHS)):
+    for i, width in enumerate(channels):
+        layer(f"fpn.lateral.{i}", (fpn, width, 1, 1), fpn)
+    for i in range(len(channels)):
         layer(f"fpn.output.{i}", (fpn, fpn, 3, 3), fpn)
     layer("rpn.conv", (rpn, fpn, 3, 3), rpn)
     layer("rpn.cls_logits", (heads.anchors, rpn, 1, 1), heads.anchors)
@@ -97,16 +75,17 @@ def network_shapes(backbone: str, heads: Heads) -> Shapes:
 
 
 def backbone_of(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Which backbone the parameters (under our names) belong to, None if none of ours: by number of blocks and kind."""
-    depths = tuple(
-        sum(1 for name in shapes if name.startswith(f"backbone.layer{s}.") and name.endswith(".conv1.weight"))
-        for s in range(1, 5)
-    )
-    basic = "backbone.layer1.0.conv3.weight" not in shapes
-    for name, stages in STAGES.items():
-        if stages == depths and (name in BASIC) == basic:
-            return name
-    return None
+    """Which backbone the parameters (under our names) belong to, by its convolutions' names; None if none of ours.
+
+    A few may be missing or too many, so that an error can say which.
+    """
+    found = {name for name, shape in shapes.items() if name.startswith("backbone.") and len(shape) == 4}
+    closest, share = None, MISSING
+    for backbone in BACKBONES:
+        names = {f"backbone.{conv}.weight" for conv, _, _ in conv_norms(backbone)}
+        if len(names ^ found) / len(names) < share:
+            closest, share = backbone, len(names ^ found) / len(names)
+    return closest
 
 
 def heads_of(shapes: Mapping[str, tuple[int, ...]]) -> Heads:
@@ -150,7 +129,8 @@ def network_settings(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         "rcnn_mask_out_channels": heads.mask,
     }
     if backbone is not None:
-        stem = shapes.get("backbone.conv1.weight", (STAGE_WIDTHS[0],))[0]
-        has_statistics = "backbone.bn1.moving_variance" in shapes
-        settings.update(backbone=backbone, backbone_width=stem, norm="frozen_bn" if has_statistics else "gn")
+        stem, norm, (full_width, _, _) = conv_norms(backbone)[0]
+        width = shapes.get(f"backbone.{stem}.weight", (full_width,))[0]
+        has_statistics = f"backbone.{norm}.moving_variance" in shapes
+        settings.update(backbone=backbone, backbone_width=width, norm="frozen_bn" if has_statistics else "gn")
     return settings

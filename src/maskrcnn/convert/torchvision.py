@@ -26,10 +26,11 @@ from maskrcnn.convert.adapting import (
     start_detector,
     unpermute_columns,
 )
-from maskrcnn.convert.layout import backbone_layers, backbone_of, heads_of, network_shapes
+from maskrcnn.convert.layout import backbone_of, heads_of, network_shapes
 from maskrcnn.errors import CheckpointError
+from maskrcnn.models.backbones import conv_norms
 from maskrcnn.models.layers import BATCH_NORM_EPS
-from maskrcnn.models.resnet import STAGE_WIDTHS
+from maskrcnn.models.resnet import STEM_WIDTH
 
 COCO_ROWS = 91  # torchvision's labels are COCO's category ids, background at 0
 LAYOUT = "torchvision Mask R-CNN"
@@ -139,11 +140,11 @@ def to_torchvision(arrays: Mapping[str, np.ndarray], where: str) -> dict[str, np
             normalisation, or another width.
     """
     shapes = {name: array.shape for name, array in arrays.items()}
-    stem = shapes.get("backbone.conv1.weight", (STAGE_WIDTHS[0],))
-    if stem[0] != STAGE_WIDTHS[0]:
+    stem = shapes.get("backbone.conv1.weight", (STEM_WIDTH,))
+    if stem[0] != STEM_WIDTH:
         raise CheckpointError(
             f"{where} cannot be exported: its backbone is {stem[0]} channels wide (backbone_width), "
-            f"torchvision's {STAGE_WIDTHS[0]}"
+            f"torchvision's {STEM_WIDTH}"
         )
     if "backbone.bn1.gamma" in shapes and "backbone.bn1.moving_variance" not in shapes:
         raise CheckpointError(
@@ -166,7 +167,7 @@ def to_torchvision(arrays: Mapping[str, np.ndarray], where: str) -> dict[str, np
 
     result = {}
     ours_of_norm = {part: torch for torch, part in TORCH_NORM.items()}
-    for conv, norm, _ in backbone_layers(backbone):
+    for conv, norm, _ in conv_norms(backbone):
         names = [(f"{conv}.weight", f"{conv}.weight")]
         names += [(f"{norm}.{part}", f"{norm}.{torch}") for part, torch in ours_of_norm.items()]
         for ours, theirs in names:

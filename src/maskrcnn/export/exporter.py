@@ -13,7 +13,7 @@ from maskrcnn.export.files import SUFFIXES, write_model
 from maskrcnn.export.fold import fold_norms
 from maskrcnn.export.metadata import Metadata, ModelFile, describe, metadata_path
 from maskrcnn.files import sha256
-from maskrcnn.models.mask_rcnn import MaskRCNN
+from maskrcnn.models.build import build_network
 
 
 def export_weights(
@@ -34,7 +34,7 @@ def export_weights(
         CheckpointError: The weights are those of another network.
         ExportError: The format cannot be written here, or the files cannot.
     """
-    network = MaskRCNN.from_config(cfg, len(names) + 1)
+    network = build_network(cfg, len(names) + 1)
     network.set_train(False)
     load_weights(network, weights)
     fold_norms(network)

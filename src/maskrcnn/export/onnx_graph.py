@@ -24,22 +24,22 @@ class OnnxGraph:
         self._count: Counter[str] = Counter()
 
     def input(self, name: str, dtype: type, shape: Sequence[int]) -> str:
-        """Declare the next input of the model."""
+        """Declares the next input of the model."""
         self.inputs.append(_value_info(name, dtype, shape))
         return name
 
     def output(self, name: str, value: str, dtype: type, shape: Sequence[int]) -> None:
-        """Declare the next output of the model, under the name ``name``."""
+        """Declares the next output of the model, under the name ``name``."""
         self.nodes.append(helper.make_node("Identity", [value], [name], name=name))
         self.outputs.append(_value_info(name, dtype, shape))
 
     def weight(self, name: str, array: np.ndarray) -> str:
-        """A constant with a name of its own."""
+        """Adds a constant with a name of its own."""
         self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
 
     def constant(self, value: np.ndarray | float | Sequence[float], dtype: type = np.float32) -> str:
-        """A constant, of ``dtype`` unless it is an array; the same one for the same content."""
+        """Adds a constant, of ``dtype`` unless it is an array; the same one for the same content."""
         array = np.ascontiguousarray(value) if isinstance(value, np.ndarray) else np.asarray(value, dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
@@ -47,7 +47,7 @@ class OnnxGraph:
         return self._constants[key]
 
     def op(self, operator: str, *inputs: str | float | np.ndarray, outputs: int = 1, **attributes) -> str | list[str]:
-        """Append ``operator``; numbers and arrays among the inputs become constants, numbers float32 ones.
+        """Appends ``operator``; numbers and arrays among the inputs become constants, numbers float32 ones.
 
         Returns the name of its result, or the list of them where ``outputs`` is above one.
         """
@@ -64,11 +64,11 @@ class OnnxGraph:
         return self.op("Cast", value, to=_element_type(dtype))
 
     def slice(self, value: str, axis: int, start: int, stop: int) -> str:
-        """Items start..stop-1 along ``axis``."""
+        """Takes items start..stop-1 along ``axis``."""
         return self.op("Slice", value, *(np.array([v], np.int64) for v in (start, stop, axis)))
 
     def model(self, name: str, opset: int) -> onnx.ModelProto:
-        """The graph as a model, checked against the rules of ONNX, shapes included."""
+        """Returns the graph as a model, checked against the rules of ONNX, shapes included."""
         graph = helper.make_graph(self.nodes, name, self.inputs, self.outputs, list(self.initializers.values()))
         imports = [helper.make_opsetid("", opset)]
         model = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION, producer_name="maskrcnn")

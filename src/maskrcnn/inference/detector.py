@@ -10,6 +10,7 @@ from maskrcnn.checkpoint.weights import LoadedWeights, load_weights
 from maskrcnn.compile_cache import CachedGraph, cache_folder, graph_settings
 from maskrcnn.config import Config
 from maskrcnn.inference.results import Detections
+from maskrcnn.models.build import build_network
 from maskrcnn.models.mask_rcnn import MaskRCNN
 
 
@@ -34,7 +35,7 @@ class Detector:
             cfg: Its settings.
             num_classes: Classes with the background.
         """
-        network = MaskRCNN.from_config(cfg, num_classes)
+        network = build_network(cfg, num_classes)
         return cls(network, CachedGraph(network, cache_folder(cfg.compile_cache), graph_settings(cfg)))
 
     def load(self, weights: LoadedWeights) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mindspore import Tensor, nn, ops
 
-from maskrcnn.models.layers import head_conv
+from maskrcnn.models.layers import FeatureCell, TensorOperations, head_conv
 
 
 class Upsample(nn.Cell):
@@ -21,7 +21,7 @@ class Upsample(nn.Cell):
         return ops.stack((columns, columns), 3).reshape((n, c, 2 * h, 2 * w))
 
     def bprop(self, x: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor]:
-        """Each cell's four gradients added up, as four times their mean: reducing by pairs of axes is slow on a CPU."""
+        """Adds up each cell's four gradients, as four times their mean: reducing by pairs of axes is slow on a CPU."""
         return (4.0 * ops.AvgPool(kernel_size=2, strides=2)(dout),)
 
 
@@ -35,26 +35,27 @@ class BilinearUpsample(nn.Cell):
         return ops.ResizeBilinearV2()(x, (2 * x.shape[2], 2 * x.shape[3]))
 
 
-class FPN(nn.Cell):
+class FPN(FeatureCell):
     """C2..C5 to P2..P6, all with ``out_channels`` channels.
 
     Args:
-        in_channels: channels of C2, C3, C4, C5.
-        out_channels: channels of every output level (256 in the paper).
-        bilinear: upsample by interpolation, not by the nearest neighbour of the paper.
+        in_channels: Channels of C2, C3, C4, C5.
+        out_channels: Channels of every output level (256 in the paper).
+        bilinear: Upsamples by interpolation, not by the nearest neighbour of the paper.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int = 256, bilinear: bool = False) -> None:
+    def __init__(self, in_channels: Sequence[int], out_channels: int, bilinear: bool = False) -> None:
         super().__init__()
         self.lateral = nn.CellList([head_conv(c, out_channels, 1, "xavier") for c in in_channels])
         self.output = nn.CellList([head_conv(out_channels, out_channels, 3, "xavier") for _ in in_channels])
         self.upsample = BilinearUpsample() if bilinear else Upsample()
 
-    def construct(self, c2: Tensor, c3: Tensor, c4: Tensor, c5: Tensor) -> tuple[Tensor, ...]:
-        """Top-down pathway with lateral connections; P6 is P5 subsampled by two (section 4.1, footnote 2)."""
-        m5 = self.lateral[3](c5)
-        m4 = self.lateral[2](c4) + self.upsample(m5)
-        m3 = self.lateral[1](c3) + self.upsample(m4)
-        m2 = self.lateral[0](c2) + self.upsample(m3)
-        p5 = self.output[3](m5)
-        return self.output[0](m2), self.output[1](m3), self.output[2](m4), p5, p5[:, :, ::2, ::2]
+    def forward(self, f: TensorOperations, c2: Tensor, c3: Tensor, c4: Tensor, c5: Tensor) -> tuple[Tensor, ...]:
+        """Goes down with lateral connections; P6 is P5 subsampled by two (section 4.1, footnote 2)."""
+        m5 = f.conv(self.lateral[3], c5)
+        m4 = f.add(f.conv(self.lateral[2], c4), f.upsample(self.upsample, m5))
+        m3 = f.add(f.conv(self.lateral[1], c3), f.upsample(self.upsample, m4))
+        m2 = f.add(f.conv(self.lateral[0], c2), f.upsample(self.upsample, m3))
+        p2, p3 = f.conv(self.output[0], m2), f.conv(self.output[1], m3)
+        p4, p5 = f.conv(self.output[2], m4), f.conv(self.output[3], m5)
+        return p2, p3, p4, p5, f.subsample(p5)

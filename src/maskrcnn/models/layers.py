@@ -1,4 +1,4 @@
-"""Convolutions with their normalisation, and the initialisers of the paper.
+"""Convolutions with their normalisation, the initialisers of the paper, and the operations of feature extractors.
 
 Here and wherever maps are large, broadcasting is spelled out: CPU arithmetic on operands of unequal shapes keeps
 16 bytes of index for every element of the result, for the life of the graph.
@@ -19,12 +19,76 @@ BATCH_NORM_EPS = 1e-5
 GROUPS = 32  # of group normalisation, Wu & He, "Group Normalization", section 4; fewer for narrow maps
 
 
+@ms.jit_class
+class TensorOperations:
+    """The operations that backbones and the pyramid are made of, on tensors.
+
+    A ``FeatureCell`` states its computation once, in terms of such operations. Whatever else follows from the structure
+    of a network (its ONNX graph, which normalisation belongs to which convolution) is another class with these methods.
+    """
+
+    def cell(self, cell: FeatureCell, x: Tensor) -> Tensor:
+        """Runs a part of the network that is a ``FeatureCell`` itself."""
+        return cell(x)
+
+    def conv(self, conv: Conv, x: Tensor) -> Tensor:
+        """Convolves, and adds the bias if there is one."""
+        return conv(x)
+
+    def conv_norm(self, conv: Conv, norm: nn.Cell, x: Tensor) -> Tensor:
+        """Convolves and normalises; a normalisation with fixed statistics is folded into the weight."""
+        if getattr(norm, "folds", False):
+            weight, bias = norm.fold(conv.weight)
+            return ops.bias_add(conv.convolve(x, weight), bias)
+        return norm(conv(x))
+
+    def relu(self, x: Tensor) -> Tensor:
+        return ops.relu(x)
+
+    def add(self, a: Tensor, b: Tensor) -> Tensor:
+        return a + b
+
+    def max_pool(self, pool: nn.Cell, x: Tensor) -> Tensor:
+        """Pools 3x3 windows with stride 2; ``pool.pads`` are the rows and columns before (top, left) and behind."""
+        return pool(x)
+
+    def upsample(self, upsampling: nn.Cell, x: Tensor) -> Tensor:
+        """Doubles both sides of a map."""
+        return upsampling(x)
+
+    def subsample(self, x: Tensor) -> Tensor:
+        """Takes every second row and column of a map."""
+        return x[:, :, ::2, ::2]
+
+    def stop_gradient(self, x: Tensor) -> Tensor:
+        return ops.stop_gradient(x)
+
+
+TENSORS = TensorOperations()
+
+
+class FeatureCell(nn.Cell):
+    """Base of the parts of backbones and of the pyramid: what ``forward`` states, on tensors."""
+
+    def forward(self, f: TensorOperations, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """States the computation by calls of the methods of ``f`` alone."""
+        raise NotImplementedError
+
+    def construct(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self.forward(TENSORS, *inputs)
+
+
 class FrozenBatchNorm(nn.Cell):
     """Batch normalisation whose statistics and affine parameters stay as they were loaded.
 
-    It is never applied to a feature map: ``fold`` moves it into the convolution before it, which keeps one buffer
-    less per convolution for the backward pass. Parameter names are those of ``nn.BatchNorm2d``.
+    It is never applied to a feature map: ``fold`` moves it into the convolution before it, which keeps one buffer less
+    per convolution for the backward pass. Parameter names are those of ``nn.BatchNorm2d``.
+
+    Args:
+        channels: Of the map.
     """
+
+    folds = True
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -34,7 +98,7 @@ class FrozenBatchNorm(nn.Cell):
         self.moving_variance = Parameter(initializer("ones", [channels]), name="moving_variance", requires_grad=False)
 
     def fold(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the weight [O,I,k,k] and bias [O] of the convolution followed by this normalisation."""
+        """Returns the weight [O,I,k,k] and the bias [O] of the convolution followed by this normalisation."""
         scale = self.gamma * ops.rsqrt(self.moving_variance + BATCH_NORM_EPS)
         bias = self.beta - self.moving_mean * scale
         scale = ops.stop_gradient(scale).reshape((-1, 1, 1, 1)).broadcast_to(weight.shape)
@@ -52,7 +116,7 @@ class Conv(nn.Conv2d):
         self.conv3x3 = Conv3x3()
 
     def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        """The convolution alone, with a weight that need not be the parameter itself."""
+        """Returns the convolution alone, with a weight that need not be the parameter itself."""
         return self.conv3x3(x, weight) if self.lean else self.conv2d(x, weight)
 
     def construct(self, x: Tensor) -> Tensor:
@@ -61,21 +125,27 @@ class Conv(nn.Conv2d):
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> Conv:
-    """A bias-free convolution, He-initialised (fan out, as ResNet's authors)."""
+    """Makes a bias-free convolution, He-initialised (fan out, as ResNet's authors)."""
     init = HeNormal(mode="fan_out", nonlinearity="relu")
     return Conv(in_channels, out_channels, kernel_size, stride, has_bias=False, weight_init=init)
 
 
 def normalisation(kind: str, channels: int, last: bool = False) -> nn.Cell:
-    """The normalisation ``kind`` ("frozen_bn", "fixed_bn", "bn" or "gn") of an NCHW map with ``channels`` channels.
+    """Makes the normalisation of an NCHW map.
 
-    A trained one that is the ``last`` of a residual block starts at zero, so that every block starts as the identity
-    and features keep their scale however deep the network is (Goyal et al. 2017, section 5.1).
+    Args:
+        kind: "frozen_bn", "fixed_bn" (loaded statistics, trained scale and shift), "bn" or "gn".
+        channels: Of the map.
+        last: It is the last of a residual block. A trained one then starts at zero, so that every block starts as the
+            identity and features keep their scale however deep the network is (Goyal et al. 2017, section 5.1).
+
+    Raises:
+        ConfigError: ``kind`` is none of these.
     """
     scale = "zeros" if last else "ones"
     if kind == "frozen_bn":
         return FrozenBatchNorm(channels)
-    if kind == "fixed_bn":  # loaded statistics, trained scale and shift
+    if kind == "fixed_bn":
         return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS, use_batch_statistics=False)
     if kind == "bn":
         return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS, momentum=0.9, gamma_init=scale)
@@ -84,26 +154,15 @@ def normalisation(kind: str, channels: int, last: bool = False) -> nn.Cell:
     raise ConfigError(f"norm: {kind!r} is not one of frozen_bn, fixed_bn, bn, gn")
 
 
-class ConvNormCell(nn.Cell):
-    """Base of the residual blocks: one way to run a convolution and its normalisation, whatever the kind."""
-
-    def __init__(self, norm: str) -> None:
-        super().__init__()
-        self.folded = norm == "frozen_bn"
-
-    def conv_norm(self, conv_layer: nn.Cell, norm_layer: nn.Cell, x: Tensor) -> Tensor:
-        if self.folded:
-            weight, bias = norm_layer.fold(conv_layer.weight)
-            return ops.bias_add(conv_layer.convolve(x, weight), bias)
-        return norm_layer(conv_layer(x))
-
-
 def head_conv(in_channels: int, out_channels: int, kernel_size: int, init: str = "he", std: float = 0.01) -> Conv:
-    """A convolution with bias for FPN and the heads.
+    """Makes a convolution with bias for FPN and the heads; biases start at zero.
 
     Args:
-        init: "he" (fan in, before a ReLU), "xavier" (FPN, linear) or "normal" with standard deviation ``std``
-            (predictors, Faster R-CNN section 3.1.3). Biases start at zero.
+        in_channels: Of the input.
+        out_channels: Of the output.
+        kernel_size: Odd.
+        init: "he" (fan in, before a ReLU), "xavier" (FPN, linear) or "normal" (predictors, Faster R-CNN section 3.1.3).
+        std: The standard deviation of "normal".
     """
     weight_init = {
         "he": HeNormal(mode="fan_in", nonlinearity="relu"),
@@ -114,13 +173,13 @@ def head_conv(in_channels: int, out_channels: int, kernel_size: int, init: str =
 
 
 def dense(in_features: int, out_features: int, std: float = 0.0) -> nn.Dense:
-    """A fully connected layer, its weights normal with ``std``, or Xavier's if that is 0. Biases start at zero."""
+    """Makes a fully connected layer, its weights normal with ``std`` or, if that is 0, Xavier's; its bias zero."""
     weight_init = Normal(sigma=std) if std else XavierUniform()
     return nn.Dense(in_features, out_features, weight_init=weight_init, bias_init="zeros")
 
 
 def freeze(cell: nn.Cell) -> None:
-    """Take every parameter of ``cell`` out of training; its batch normalisation keeps the statistics it was given."""
+    """Takes every parameter of ``cell`` out of training; its batch normalisation keeps the statistics it was given."""
     for parameter in cell.get_parameters():
         parameter.requires_grad = False
     for _, part in cell.cells_and_names():

@@ -4,7 +4,7 @@ oneDNN's plain-layout backward convolutions lay the whole input out as columns (
 a buffer that stays with every one of them: 1.1 GB for one layer on P2, several GB for the network. Its forward
 convolution works in blocks. So here
 
-- the gradient of the input is a forward convolution of the output's gradient with the turned, transposed weight;
+- the gradient of the input is a forward convolution of the output's gradient with the rotated, transposed weight;
 - the gradient of the weight is a sum over positions, so the map is cut into strips that are stacked as a batch.
 
 Both are the same sums as before in another order.
@@ -22,7 +22,7 @@ STRIP_BYTES = 48 * 2**20
 
 
 def number_of_strips(channels: int, height: int, width: int) -> int:
-    """Into how many equal strips of rows a map is cut so that a strip's columns stay below ``STRIP_BYTES``."""
+    """Returns how many equal strips of rows a map is cut into for a strip's columns to stay below ``STRIP_BYTES``."""
     columns = 9 * channels * height * width * 4
     for strips in range(1, height):
         if height % strips == 0 and columns <= STRIP_BYTES * strips:
@@ -32,7 +32,7 @@ def number_of_strips(channels: int, height: int, width: int) -> int:
 
 @ms.constexpr
 def _strip_rows(images: int, channels: int, height: int, strips: int, halo: int) -> Tensor:
-    """Row numbers in a map viewed as [images*channels*height, width], in the order [image, strip, channel, row].
+    """Returns row numbers in a map viewed as [images*channels*height, width], ordered image, strip, channel, row.
 
     Each strip has ``halo`` more rows on both sides; rows beyond the image get the number behind the last one.
     """
@@ -45,7 +45,7 @@ def _strip_rows(images: int, channels: int, height: int, strips: int, halo: int)
 
 
 def _stack_strips(x: Tensor, strips: int, halo: int) -> Tensor:
-    """[N,C,H,W] to [N*strips, C, H/strips + 2*halo, W], rows beyond the border being zero."""
+    """Cuts [N,C,H,W] into [N*strips, C, H/strips + 2*halo, W], rows beyond the border being zero."""
     n, c, h, w = x.shape
     rows = x.reshape((n * c * h, w))
     if halo:
@@ -58,8 +58,8 @@ def _conv(x: Tensor, weight: Tensor) -> Tensor:
     return ops.Conv2D(weight.shape[0], 3, pad_mode="pad", pad=1)(x, weight)
 
 
-def _turned(weight: Tensor) -> Tensor:
-    """[O,I,3,3] to [I,O,3,3] with every kernel turned by 180 degrees; whole taps are moved, which is fast."""
+def _rotated(weight: Tensor) -> Tensor:
+    """Returns [O,I,3,3] as [I,O,3,3] with every kernel rotated by 180 degrees; whole taps are moved, which is fast."""
     o, i, _, _ = weight.shape
     taps = weight.transpose((2, 3, 1, 0)).reshape((9, i * o))
     taps = ops.gather(taps, Tensor([8, 7, 6, 5, 4, 3, 2, 1, 0], ms.int32), 0)
@@ -76,7 +76,7 @@ class Conv3x3(nn.Cell):
         return _conv(x, weight)
 
     def bprop(self, x: Tensor, weight: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
-        dx = _conv(dout, _turned(weight))
+        dx = _conv(dout, _rotated(weight))
         strips = number_of_strips(x.shape[1], x.shape[2], x.shape[3])
         backprop_filter = _grad_ops.Conv2DBackpropFilter(
             weight.shape[0],

@@ -12,17 +12,19 @@ from mindspore import Tensor, ops
 
 
 def mean_weights(start: Tensor, length: Tensor, limit: Tensor, cells: Tensor, spacing: Tensor, size: int) -> Tensor:
-    """Weights of cells in bins along one axis; with those of the other axis they make up RoIAlign.
+    """Computes the weights of cells in bins along one axis; with those of the other axis they make up RoIAlign.
 
     A bin of the ``size`` equal ones that an interval has gets ceil(length / size) evenly spaced samples. A sample
     between two cells is shared by them. Beyond the first and the last cell of the axis it counts as lying on it, and as
     zero if it is more than one unit outside.
 
     Args:
-        start, length: float32 [R], of the interval.
+        start: float32 [R], where the interval begins, in cells of the axis.
+        length: float32 [R], of the interval.
         limit: float32 [R], of the axis: cells lie at 0 .. limit - 1, samples count within -1 .. limit.
-        cells: float32 [R,P], positions of the cells that are asked for, neighbours being ``spacing`` [R] apart: 1, or
-            more where the cells are a thinned-out axis.
+        cells: float32 [R,P], positions of the cells that are asked for.
+        spacing: float32 [R], distance of neighbours among them: 1, or more where the cells are a thinned-out axis.
+        size: Bins of an interval.
 
     Returns:
         float32 [R,size,P]; a bin's weights sum to 1 if all cells near it are among those asked for.
@@ -58,14 +60,14 @@ def mean_weights(start: Tensor, length: Tensor, limit: Tensor, cells: Tensor, sp
 
 
 def _samples_below(position: Tensor, first: Tensor, step: Tensor, count: Tensor) -> Tensor:
-    """How many of the samples first, first + step, ... lie below ``position``."""
+    """Counts the samples first, first + step, ... that lie below ``position``."""
     return ops.minimum(ops.relu(ops.ceil((position - first) / step)), count)
 
 
 def _ramp(
     before: Tensor, after: Tensor, foot: Tensor, first: Tensor, step: Tensor, count: Tensor, gap: Tensor
 ) -> Tensor:
-    """Sum over the samples of a ramp that is 0 up to ``foot`` and 1 from ``foot + gap`` on.
+    """Sums over the samples a ramp that is 0 up to ``foot`` and 1 from ``foot + gap`` on.
 
     ``before`` and ``after`` of the samples lie below its foot and its top: the ones between are an arithmetic series.
     """

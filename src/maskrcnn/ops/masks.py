@@ -9,7 +9,7 @@ from maskrcnn.ops.interpolation import mean_weights
 
 
 def _overlap(start: Tensor, length: Tensor, frame_start: Tensor, frame_length: Tensor, size: int, cells: int) -> Tensor:
-    """Share of each target bin that each crop cell covers, along one axis: [R, size, cells]."""
+    """Returns the share of each target bin that each crop cell covers, along one axis: [R, size, cells]."""
     bin_length = length / size
     low = start + ops.arange(0, size, dtype=ms.float32).reshape((1, size)) * bin_length
     high = low + bin_length
@@ -22,7 +22,7 @@ def _overlap(start: Tensor, length: Tensor, frame_start: Tensor, frame_length: T
 
 
 def mask_coverage(crops: Tensor, frames: Tensor, rois: Tensor, size: int) -> Tensor:
-    """How much of each cell of a size x size grid over the RoI the instance covers, exactly, by area.
+    """Computes how much of each cell of a grid over the RoI the instance covers, exactly, by area.
 
     Being separable, the average over an axis-aligned rectangle of a crop is two small matrix products.
 
@@ -30,11 +30,11 @@ def mask_coverage(crops: Tensor, frames: Tensor, rois: Tensor, size: int) -> Ten
         crops: float32 [R,P,P], 0 or 1, the matched instance in its own frame.
         frames: float32 [R,4], the box each crop spans, in pixels.
         rois: float32 [R,4], in the same pixels.
-        size: cells along each side (28 in the paper).
+        size: Cells along each side of the grid (28 in the paper).
 
     Returns:
-        float32 [R,size,size] in 0..1; what lies outside the frame counts as background. The target of the loss
-        is this >= 0.5 (section 3: "the intersection between an RoI and its associated ground-truth mask").
+        float32 [R,size,size] in 0..1; what lies outside the frame counts as background. The target of the loss is this
+        >= 0.5 (Mask R-CNN, section 3: "the intersection between an RoI and its associated ground-truth mask").
     """
     cells = crops.shape[-1]
     tiny = Tensor(1e-6, ms.float32)
@@ -58,16 +58,18 @@ def mask_coverage(crops: Tensor, frames: Tensor, rois: Tensor, size: int) -> Ten
 
 
 def mask_samples(crops: Tensor, boxes: Tensor, rois: Tensor, image_shape: Tensor, size: int) -> Tensor:
-    """Mean of the mask over each cell of a size x size grid over the RoI, as torchvision's targets are.
+    """Computes the mean of the mask over each cell of a grid over the RoI, as torchvision's targets are.
 
     That is its RoIAlign on the mask as a map of stride 1: without the half-pixel shift, so that pixel k counts as lying
     at k and not at k + 1/2; ceil(side / size) samples along each side of a cell; no threshold.
 
     Args:
-        crops: float32 [R,P,P], 0 or 1, the matched instances as ``data/targets.pixel_crop`` cuts them out. Exact where
-            the instance is less than P - 2 pixels long; longer ones were thinned out to P cells.
+        crops: float32 [R,P,P], 0 or 1, the matched instances as ``data/batches/mask_crops.pixel_crop`` cuts them out.
+            Exact where the instance is less than P - 2 pixels long; longer ones were thinned out to P cells.
         boxes: float32 [R,4], of these instances, from which the cut follows.
-        rois: float32 [R,4]; image_shape: float32 [2], height and width without padding.
+        rois: float32 [R,4], in the same pixels.
+        image_shape: float32 [2], height and width in pixels without the padding.
+        size: Cells along each side of the grid.
 
     Returns:
         float32 [R,size,size] in 0..1.

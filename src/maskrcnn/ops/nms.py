@@ -14,15 +14,15 @@ CLASS_GRID = 10
 
 
 def nms_mask(boxes: Tensor, valid: Tensor, iou_threshold: float) -> Tensor:
-    """Survivors of greedy suppression.
+    """Suppresses greedily.
 
     Args:
         boxes: float32 [N,4], best first (at most 2864 on Ascend).
         valid: bool [N]; the others neither survive nor suppress.
-        iou_threshold: a box is removed if its IoU with a better survivor is larger.
+        iou_threshold: A box is removed if its IoU with a better survivor is larger.
 
     Returns:
-        bool [N].
+        bool [N], the survivors.
     """
     n = boxes.shape[0]
     # An empty box at the origin overlaps nothing, so it cannot suppress.
@@ -36,12 +36,17 @@ def nms_mask(boxes: Tensor, valid: Tensor, iou_threshold: float) -> Tensor:
 
 
 def class_aware_nms_mask(boxes: Tensor, labels: Tensor, valid: Tensor, iou_threshold: float, extent: int) -> Tensor:
-    """``nms_mask`` among boxes of the same class only.
+    """Suppresses greedily among boxes of the same class only.
 
     Args:
         boxes: float32 [N,4], best first, inside [0, extent].
-        labels: int32 [N].
-        extent: the larger side of the image in pixels.
+        labels: int32 [N], classes.
+        valid: bool [N]; the others neither survive nor suppress.
+        iou_threshold: As for ``nms_mask``.
+        extent: The larger side of the canvas in pixels.
+
+    Returns:
+        bool [N], the survivors.
     """
     step = float(extent + 1)
     column = (labels % CLASS_GRID).astype(ms.float32) * step

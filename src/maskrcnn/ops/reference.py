@@ -1,46 +1,86 @@
 """The functions of this package once more, in plain float64 numpy, to test them against; conv.py's is in its test.
 
-Written for clarity: loops where the definition has a "for each". Arguments and results have the names, shapes and
-meanings of the MindSpore functions; nothing here is used in training or inference.
+Written for clarity: loops where the definition has a "for each". Names, shapes and meanings are those of the MindSpore
+functions. ``BoxCoder`` also makes the anchor targets of the data pipeline; nothing else here is used in training.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-
-def from_inclusive(boxes: np.ndarray) -> np.ndarray:
-    """Boxes [...,4] that end with their last pixel as continuous ones."""
-    return np.asarray(boxes, np.float64) + np.array([0, 0, 1, 1])
+LAST_PIXEL = (0, 0, 1, 1)  # what inclusive boxes lack to continuous ones
+MAX_LOG_SCALE = math.log(1000 / 16)
 
 
-def to_inclusive(boxes: np.ndarray) -> np.ndarray:
-    """Continuous boxes [...,4] as ones that end with their last pixel."""
-    return np.asarray(boxes, np.float64) - np.array([0, 0, 1, 1])
+@dataclass(frozen=True)
+class BoxCoder:
+    """Box regression under one convention and one normalisation: the twin of ``box_coder.BoxCoder``."""
+
+    means: tuple[float, float, float, float]
+    stds: tuple[float, float, float, float]
+    convention: str
+
+    def to_continuous(self, boxes: np.ndarray) -> np.ndarray:
+        """Returns boxes [...,4] of this convention as continuous ones, of the same dtype."""
+        return boxes + np.array(LAST_PIXEL, boxes.dtype) if self.convention == "inclusive" else boxes
+
+    def from_continuous(self, boxes: np.ndarray) -> np.ndarray:
+        """Returns continuous boxes [...,4] in this convention, of the same dtype."""
+        return boxes - np.array(LAST_PIXEL, boxes.dtype) if self.convention == "inclusive" else boxes
+
+    def encode(self, boxes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+        """Returns the targets of boxes [...,4] relative to anchors [...,4] (R-CNN, appendix C, equations 6-9)."""
+        boxes, anchors = (np.asarray(self.to_continuous(value), np.float64) for value in (boxes, anchors))
+        size = np.maximum(boxes[..., 2:] - boxes[..., :2], 1e-6)
+        anchor_size = np.maximum(anchors[..., 2:] - anchors[..., :2], 1e-6)
+        shift = (boxes[..., :2] + boxes[..., 2:] - anchors[..., :2] - anchors[..., 2:]) / 2 / anchor_size
+        targets = np.concatenate([shift, np.log(size / anchor_size)], axis=-1)
+        return (targets - np.asarray(self.means)) / np.asarray(self.stds)
+
+    def decode(self, deltas: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+        """Returns boxes [...,4] of regression outputs and anchors (R-CNN, equations 1-4).
+
+        Sides grow by 62.5 times at most; inclusive boxes do not shrink by more, either.
+        """
+        deltas = np.asarray(deltas, np.float64) * np.asarray(self.stds) + np.asarray(self.means)
+        anchors = np.asarray(self.to_continuous(anchors), np.float64)
+        size, centre = anchors[..., 2:] - anchors[..., :2], (anchors[..., :2] + anchors[..., 2:]) / 2
+        least = -MAX_LOG_SCALE if self.convention == "inclusive" else -np.inf
+        half = size * np.exp(np.clip(deltas[..., 2:], least, MAX_LOG_SCALE)) / 2
+        centre = centre + size * deltas[..., :2]
+        return self.from_continuous(np.concatenate([centre - half, centre + half], -1))
+
+    def clip(self, boxes: np.ndarray, height: np.ndarray | float, width: np.ndarray | float) -> np.ndarray:
+        """Returns boxes [...,4] cut to [0,width] x [0,height], inclusive ones to one pixel less."""
+        boxes, less = np.asarray(boxes, np.float64), 1.0 if self.convention == "inclusive" else 0.0
+        x = np.clip(boxes[..., 0::2], 0, np.asarray(width, np.float64)[..., None] - less)
+        y = np.clip(boxes[..., 1::2], 0, np.asarray(height, np.float64)[..., None] - less)
+        return np.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], -1)
+
+    def large_enough(self, boxes: np.ndarray, min_size: float) -> np.ndarray:
+        """Returns bool [...] for boxes [...,4]: whether both sides are longer than ``min_size`` pixels."""
+        boxes = self.to_continuous(np.asarray(boxes, np.float64))
+        return (boxes[..., 2:] - boxes[..., :2] > min_size).all(-1)
 
 
 def sides(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Width and height of boxes [...,4], at least 1e-6."""
-    return _centre_form(boxes, least=1e-6)[2:]
-
-
-def large_enough(boxes: np.ndarray, min_size: float, inclusive: bool = False) -> np.ndarray:
-    """bool [...] of boxes [...,4]: both sides are longer than ``min_size`` pixels."""
-    _, _, w, h = _centre_form(from_inclusive(boxes) if inclusive else boxes)
-    return (w > min_size) & (h > min_size)
+    """Returns widths and heights of boxes [...,4], at least 1e-6."""
+    size = np.maximum(np.asarray(boxes, np.float64)[..., 2:] - np.asarray(boxes, np.float64)[..., :2], 1e-6)
+    return size[..., 0], size[..., 1]
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
-    """[...,4] to [...]; zero where a box is empty or turned inside out."""
+    """Returns the areas [...] of boxes [...,4]; zero where a box is empty or inside out."""
     boxes = np.asarray(boxes, np.float64)
     return np.maximum(boxes[..., 2] - boxes[..., 0], 0) * np.maximum(boxes[..., 3] - boxes[..., 1], 0)
 
 
 def intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Area of overlap of every pair: [N,4] and [M,4] to [N,M]."""
+    """Returns the area that every pair of boxes [N,4] and [M,4] has in common: [N,M]."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
@@ -48,87 +88,32 @@ def intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def pairwise_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of every pair: [N,4] and [M,4] to [N,M]; 0 where both are empty."""
+    """Returns the intersection over union of every pair of boxes [N,4] and [M,4]: [N,M]; 0 where both are empty."""
     overlap = intersection(a, b)
     union = area(a)[:, None] + area(b)[None, :] - overlap
     return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
 
 
 def pairwise_ioa(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Share of each box of ``a`` [N,4] that lies inside each box of ``b`` [M,4]: [N,M]; 0 for empty boxes."""
+    """Returns the share of each box of ``a`` [N,4] that lies inside each box of ``b`` [M,4]: [N,M]; 0 if empty."""
     overlap = intersection(a, b)
     own = np.broadcast_to(area(a)[:, None], overlap.shape)
     return np.divide(overlap, own, out=np.zeros_like(overlap), where=own > 0)
 
 
-def encode_boxes(
-    boxes: np.ndarray,
-    anchors: np.ndarray,
-    means: Sequence[float] = (0, 0, 0, 0),
-    stds: Sequence[float] = (1, 1, 1, 1),
-    inclusive: bool = False,
-) -> np.ndarray:
-    """Regression targets of ``boxes`` [...,4] relative to ``anchors`` [...,4] (R-CNN, appendix C, equations 6-9)."""
-    if inclusive:
-        boxes, anchors = from_inclusive(boxes), from_inclusive(anchors)
-    cx, cy, w, h = _centre_form(boxes, least=1e-6)
-    ax, ay, aw, ah = _centre_form(anchors, least=1e-6)
-    targets = np.stack([(cx - ax) / aw, (cy - ay) / ah, np.log(w / aw), np.log(h / ah)], -1)
-    return (targets - np.asarray(means, np.float64)) / np.asarray(stds, np.float64)
-
-
-def decode_boxes(
-    deltas: np.ndarray,
-    anchors: np.ndarray,
-    means: Sequence[float] = (0, 0, 0, 0),
-    stds: Sequence[float] = (1, 1, 1, 1),
-    inclusive: bool = False,
-) -> np.ndarray:
-    """Boxes [...,4] from regression outputs and anchors (R-CNN, equations 1-4).
-
-    Sides grow by 62.5 times at most; inclusive boxes do not shrink by more, either.
-    """
-    deltas = np.asarray(deltas, np.float64) * np.asarray(stds, np.float64) + np.asarray(means, np.float64)
-    ax, ay, aw, ah = _centre_form(from_inclusive(anchors) if inclusive else anchors)
-    most = math.log(1000 / 16)
-    steps = np.clip(deltas[..., 2:], -most if inclusive else -np.inf, most)
-    half_w, half_h = aw * np.exp(steps[..., 0]) / 2, ah * np.exp(steps[..., 1]) / 2
-    cx, cy = ax + aw * deltas[..., 0], ay + ah * deltas[..., 1]
-    boxes = np.stack([cx - half_w, cy - half_h, cx + half_w, cy + half_h], -1)
-    return to_inclusive(boxes) if inclusive else boxes
-
-
-def clip_boxes(
-    boxes: np.ndarray, height: np.ndarray | float, width: np.ndarray | float, inclusive: bool = False
-) -> np.ndarray:
-    """Boxes [...,4] cut to [0,width] x [0,height], inclusive ones to one pixel less."""
-    boxes = np.asarray(boxes, np.float64)
-    x = np.clip(boxes[..., 0::2], 0, np.asarray(width, np.float64)[..., None] - inclusive)
-    y = np.clip(boxes[..., 1::2], 0, np.asarray(height, np.float64)[..., None] - inclusive)
-    return np.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], -1)
-
-
-def _centre_form(boxes: np.ndarray, least: float = -np.inf) -> tuple[np.ndarray, ...]:
-    """Centre x, centre y, width and height of boxes [...,4], the sides at least ``least``; the corner stays."""
-    boxes = np.asarray(boxes, np.float64)
-    w = np.maximum(boxes[..., 2] - boxes[..., 0], least)
-    h = np.maximum(boxes[..., 3] - boxes[..., 1], least)
-    return boxes[..., 0] + w / 2, boxes[..., 1] + h / 2, w, h
-
-
 def nms_mask(boxes: np.ndarray, valid: np.ndarray, iou_threshold: float) -> np.ndarray:
-    """Survivors of greedy suppression of boxes [N,4], best first, among the valid ones: bool [N]."""
+    """Suppresses boxes [N,4], best first, greedily among the valid ones; returns the survivors, bool [N]."""
     return _greedy(pairwise_iou(boxes, boxes) > iou_threshold, valid)
 
 
 def class_aware_nms_mask(boxes: np.ndarray, labels: np.ndarray, valid: np.ndarray, iou_threshold: float) -> np.ndarray:
-    """``nms_mask`` where a box only suppresses boxes of its own class: bool [N]."""
+    """Suppresses as ``nms_mask`` does, but only boxes of the same class; returns the survivors, bool [N]."""
     same = np.asarray(labels)[:, None] == np.asarray(labels)[None, :]
     return _greedy((pairwise_iou(boxes, boxes) > iou_threshold) & same, valid)
 
 
 def _greedy(conflict: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Take every valid item that conflicts with none taken before it: bool [N,N] and [N] to [N]."""
+    """Takes every valid item that conflicts with none taken before it: bool [N,N] and [N] to [N]."""
     taken = np.zeros(len(conflict), bool)
     for i in range(len(conflict)):
         taken[i] = valid[i] and not (conflict[i] & taken).any()
@@ -136,7 +121,7 @@ def _greedy(conflict: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def level_of(boxes: np.ndarray, finest_scale: float, num_levels: int) -> np.ndarray:
-    """Pyramid level of each box [R,4]: FPN, equation 1, a millionth of a level in favour of the coarser one."""
+    """Returns the level of each box [R,4], int32 [R]: FPN, equation 1, a millionth of a level up."""
     boxes = np.asarray(boxes, np.float64)
     side = np.sqrt(np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 0))
     with np.errstate(divide="ignore"):
@@ -148,19 +133,21 @@ def roi_align(
     features: Sequence[np.ndarray],
     strides: Sequence[int],
     boxes: np.ndarray,
+    levels: np.ndarray,
     size: int,
-    sampling: int = 2,
-    aligned: bool = True,
-    finest_scale: float = 56.0,
-    inclusive: bool = False,
+    sampling: int,
+    aligned: bool,
 ) -> np.ndarray:
-    """Features of the RoIs of one image (Mask R-CNN, section 3): each bin the mean of bilinear samples of its level.
+    """Pools the RoIs of one image (Mask R-CNN, section 3): each bin the mean of bilinear samples of its level.
 
     Args:
-        features: a map [C,H_l,W_l] a level; strides: pixels a cell of each.
+        features: A map [C,H_l,W_l] a level.
+        strides: Pixels per cell of each.
         boxes: [R,4] in pixels.
-        sampling: samples along each side of a bin; 0 takes as many as the bin has cells, rounded up.
-        inclusive: the convention of the boxes, which matters for their levels alone.
+        levels: int [R], the level of each box.
+        size: Bins along each side.
+        sampling: Samples along each side of a bin; 0 takes as many as the bin has cells, rounded up.
+        aligned: Shifts by half a cell.
 
     Returns:
         float64 [R, size*size, C], bins row by row.
@@ -168,7 +155,6 @@ def roi_align(
     boxes = np.asarray(boxes, np.float64)
     features = [np.asarray(feature, np.float64) for feature in features]
     pooled = np.zeros((len(boxes), size, size, features[0].shape[0]))
-    levels = level_of(from_inclusive(boxes) if inclusive else boxes, finest_scale, len(features))
     for r, (box, level) in enumerate(zip(boxes, levels)):
         x1, y1, x2, y2 = box / strides[level] - (0.5 if aligned else 0.0)
         w, h = (x2 - x1, y2 - y1) if aligned else (max(x2 - x1, 1.0), max(y2 - y1, 1.0))
@@ -182,7 +168,7 @@ def roi_align(
 
 
 def bilinear(feature: np.ndarray, y: float, x: float) -> np.ndarray:
-    """Value [C] of a map [C,H,W] between its cells; the border cells continue for one cell, beyond them it is zero."""
+    """Returns the value [C] of a map [C,H,W] between its cells; border cells go on for one cell, then it is zero."""
     _, height, width = feature.shape
     if y < -1 or y > height or x < -1 or x > width:
         return np.zeros(feature.shape[0])
@@ -197,10 +183,15 @@ def bilinear(feature: np.ndarray, y: float, x: float) -> np.ndarray:
 def mean_weights(
     start: np.ndarray, length: np.ndarray, limit: np.ndarray, cells: np.ndarray, spacing: np.ndarray, size: int
 ) -> np.ndarray:
-    """Weights of cells in the mean over each bin's ceil(length / size) samples, along one axis.
+    """Returns the weights of cells in the mean over each bin's ceil(length / size) samples, along one axis.
 
     Args:
-        start, length, limit, spacing: [R]; cells: [R,P], ``spacing`` apart, of an axis from 0 to limit - 1.
+        start: [R], where the interval begins.
+        length: [R], of the interval.
+        limit: [R]; the axis has cells from 0 to limit - 1.
+        cells: [R,P], positions of those that are asked for.
+        spacing: [R], their distance.
+        size: Bins of an interval.
 
     Returns:
         float64 [R,size,P].
@@ -217,7 +208,7 @@ def mean_weights(
 
 
 def _share(at: float, cell: float, spacing: float, limit: float) -> float:
-    """Weight of a cell in the value at a position: 1 on it, 0 on its neighbours; the first and last go on outwards."""
+    """Returns a cell's weight in the value at a position: 1 on it, 0 on its neighbours; outermost ones go on."""
     first, last = cell - spacing < -0.5, cell + spacing > limit - 0.5
     if (at < cell and first) or (at >= cell and last):
         return 1.0
@@ -227,12 +218,15 @@ def _share(at: float, cell: float, spacing: float, limit: float) -> float:
 def mask_samples(
     crops: np.ndarray, boxes: np.ndarray, rois: np.ndarray, image_shape: np.ndarray, size: int
 ) -> np.ndarray:
-    """Mean of the mask over each cell of a size x size grid over each RoI, as torchvision's targets are.
+    """Returns the mean of the mask over each cell of a grid over each RoI, as torchvision's targets are.
 
     Args:
-        crops: [R,P,P] in 0..1, of the instances with ``boxes`` [R,4]: each from a pixel before its box to one behind,
-            within the image, a pixel a cell, or more if that is longer than P.
-        rois: [R,4]; image_shape: height and width.
+        crops: [R,P,P] in 0..1, each from a pixel before its instance's box to one behind, within the image, a pixel a
+            cell, or more if that is longer than P.
+        boxes: [R,4], of the instances.
+        rois: [R,4].
+        image_shape: Height and width.
+        size: Cells along each side of the grid.
 
     Returns:
         float64 [R,size,size].
@@ -250,10 +244,13 @@ def mask_samples(
 
 
 def mask_coverage(crops: np.ndarray, frames: np.ndarray, rois: np.ndarray, size: int) -> np.ndarray:
-    """Covered share of each cell of a size x size grid over each RoI, as a sum of areas of overlapping rectangles.
+    """Returns the covered share of each cell of a grid over each RoI: areas of overlapping rectangles, summed.
 
     Args:
-        crops: [R,P,P] in 0..1; frames, rois: [R,4] in pixels.
+        crops: [R,P,P] in 0..1.
+        frames: [R,4] in pixels, the box that each crop spans.
+        rois: [R,4] in pixels.
+        size: Cells along each side of the grid.
 
     Returns:
         float64 [R,size,size].
@@ -267,7 +264,7 @@ def mask_coverage(crops: np.ndarray, frames: np.ndarray, rois: np.ndarray, size:
 
 
 def _grid(box: np.ndarray, size: int) -> np.ndarray:
-    """The size x size equal rectangles that make up a box, row by row: [size*size,4]; sides of at least 1e-6."""
+    """Returns the equal rectangles that make up a box, row by row: [size*size,4]; sides of at least 1e-6."""
     x1, y1, x2, y2 = np.asarray(box, np.float64)
     x = x1 + max(x2 - x1, 1e-6) * np.arange(size + 1) / size
     y = y1 + max(y2 - y1, 1e-6) * np.arange(size + 1) / size
@@ -279,14 +276,11 @@ def match_rois(
     valid: np.ndarray,
     gt_boxes: np.ndarray,
     gt_labels: np.ndarray,
-    positive_iou: float = 0.5,
-    negative_iou: float = 0.5,
-    crowd_ioa: float = 0.7,
-    inclusive: bool = False,
+    positive_iou: float,
+    negative_iou: float,
+    crowd_ioa: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Best ground truth of each candidate (int32, 0 if there is none), and whether it is foreground or background."""
-    if inclusive:
-        boxes, gt_boxes = from_inclusive(boxes), from_inclusive(gt_boxes)
+    """Finds each candidate's best ground truth (int32, 0 if there is none), and whether it is fore- or background."""
     matched = np.zeros(len(boxes), np.int32)
     foreground, background = np.zeros(len(boxes), bool), np.zeros(len(boxes), bool)
     iou, ioa = pairwise_iou(boxes, gt_boxes), pairwise_ioa(boxes, gt_boxes)
@@ -306,7 +300,7 @@ def match_rois(
 def sample_rois(
     foreground: np.ndarray, background: np.ndarray, keys: np.ndarray, num_positive: int, num_total: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The foreground and background candidates with the largest keys: index int32, positive and valid [num_total]."""
+    """Draws the candidates with the largest keys, foreground first: index int32, positive and valid [num_total]."""
     by_key = sorted(range(len(keys)), key=lambda i: -keys[i])
     positives = [i for i in by_key if foreground[i]][:num_positive]
     negatives = [i for i in by_key if background[i]][: num_total - len(positives)]

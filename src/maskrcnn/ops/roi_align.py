@@ -10,18 +10,47 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import mindspore as ms
 from mindspore import Tensor, ops
 
-from maskrcnn.ops.boxes import from_inclusive
 from maskrcnn.ops.interpolation import mean_weights
 
 CORNERS = 2  # of the bilinear kernel along one axis
 
 
+@ms.jit_class
+@dataclass(frozen=True)
+class RoIAlignSettings:
+    """How RoIs are pooled.
+
+    Attributes:
+        size: Bins along each side of a RoI.
+        sampling: Samples along each side of a bin; 0 takes as many as the bin has cells, rounded up (detectron2).
+        aligned: Shifts by half a cell, so that a cell's value stands for its centre (detectron2's ROIAlignV2); False is
+            torchvision's default, where RoIs are also at least one cell wide.
+        strides: Pixels per cell of each level.
+        finest_scale: Half the side of the smallest boxes on the second level; 56 in the paper, where RoIs of 224 pixels
+            belong to P4.
+    """
+
+    size: int
+    sampling: int
+    aligned: bool
+    strides: tuple[int, ...]
+    finest_scale: float
+
+
 def feature_tables(features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Rows of all positions, an image each: maps [N,C,H_l,W_l] to N tables [sum(H_l*W_l), C], level by level."""
+    """Lays the levels of each image out in one table, a row a position.
+
+    Args:
+        features: float32 [N,C,H_l,W_l] a level.
+
+    Returns:
+        N tables float32 [sum(H_l*W_l), C], level by level, each row by row.
+    """
     rows = []
     for feature in features:
         n, c, h, w = feature.shape
@@ -29,15 +58,21 @@ def feature_tables(features: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return ops.unstack(ops.concat(rows, 1), 0)
 
 
+def flatten_levels(features: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], list[tuple[int, int]]]:
+    """Returns the pyramid as its heads read it: ``feature_tables`` of maps [N,C,H_l,W_l], and (H_l, W_l) a level."""
+    return feature_tables(features), [(feature.shape[2], feature.shape[3]) for feature in features]
+
+
 def level_of(boxes: Tensor, finest_scale: float, num_levels: int) -> Tensor:
-    """Pyramid level of each box: FPN, equation 1.
+    """Finds the pyramid level of each box: FPN, equation 1.
 
     floor(log2(sqrt(area) / finest_scale)) clamped to the levels, written as comparisons of areas; a box within one
     part in a million of a border goes up, as in torchvision and detectron2.
 
     Args:
-        boxes: float32 [R,4].
-        finest_scale: 56 puts boxes below 112 pixels on the first level.
+        boxes: float32 [R,4], continuous boxes in pixels.
+        finest_scale: Half the side of the smallest boxes on the second level.
+        num_levels: Levels there are.
 
     Returns:
         int32 [R] in 0..num_levels-1.
@@ -51,16 +86,19 @@ def level_of(boxes: Tensor, finest_scale: float, num_levels: int) -> Tensor:
 
 
 def _select(values: Sequence[float], level: Tensor) -> Tensor:
-    """The value of each RoI's level: float32 [R,1,1]."""
+    """Returns the value of each RoI's level: float32 [R,1,1]."""
     return ops.gather(Tensor(values, ms.float32), level, 0).reshape((-1, 1, 1))
 
 
 def _axis_samples(start: Tensor, length: Tensor, limit: Tensor, size: int, sampling: int) -> tuple[Tensor, Tensor]:
-    """Positions and weights along one axis: each bin's samples, each with its two neighbours.
+    """Computes positions and weights along one axis: each bin's samples, each with its two neighbours.
 
     Args:
-        start, length: of the RoI in feature coordinates, [R,1,1].
-        limit: length of the feature map along the axis, [R,1,1].
+        start: [R,1,1], of the RoI in feature coordinates.
+        length: [R,1,1], of the RoI.
+        limit: [R,1,1], length of the feature map along the axis.
+        size: Bins of a RoI.
+        sampling: Samples of a bin.
 
     Returns:
         positions int32-valued float32 [R, size, sampling*2] and weights [R, size, sampling*2] that sum to 1 for a bin
@@ -81,7 +119,7 @@ def _axis_samples(start: Tensor, length: Tensor, limit: Tensor, size: int, sampl
 
 @ops.constexpr
 def window_cells(shapes: Sequence[tuple[int, int]], strides: Sequence[int], finest_scale: float) -> int:
-    """Most cells of its level that samples of a RoI can touch.
+    """Returns the most cells of its level that samples of a RoI can touch.
 
     An interval of length h touches ceil(h) + 2 cells at most. On all levels but the last a RoI's area is limited, since
     larger ones belong to the next level; so the worst is a long and thin one.
@@ -96,7 +134,7 @@ def window_cells(shapes: Sequence[tuple[int, int]], strides: Sequence[int], fine
 
 
 def _window(start: Tensor, length: Tensor, limit: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """First cell along an axis that adaptive samples touch, and how many they do, from arguments [R]: both [R]."""
+    """Returns the first cell along an axis that adaptive samples touch, and how many they do: both [R]."""
     length = ops.relu(length)
     margin = 0.5 * length / (size * ops.maximum(ops.ceil(length / size), Tensor(1.0, ms.float32)))
     low = ops.minimum(ops.relu(ops.floor(start + margin)), limit - 1.0)
@@ -113,14 +151,19 @@ def _pool_windows(
     size: int,
     cells: int,
 ) -> Tensor:
-    """RoIAlign with ceil(bin length) samples along each side of a bin.
+    """Pools with ceil(bin length) samples along each side of a bin.
 
     The cells of a RoI's window are gathered once, row by row, into ``cells`` slots; each bin is a weighted sum of them,
     whose weights are those along the two axes multiplied.
 
     Args:
-        x_axis, y_axis: start and length of the RoI in cells, and the length of its map: each three of [R,1,1].
-        first_row: of its map in the table, [R,1,1].
+        table: As for ``roi_align``.
+        x_axis: Start and length of the RoI in cells, and the length of its map: three of [R,1,1].
+        y_axis: The same along the other axis.
+        first_row: [R,1,1], of its map in the table.
+        shapes: As for ``roi_align``.
+        size: Bins along each side.
+        cells: Slots, see ``window_cells``.
 
     Returns:
         float32 [R, size*size, C].
@@ -155,41 +198,29 @@ def _pool_windows(
 
 
 def roi_align(
-    table: Tensor,
-    shapes: Sequence[tuple[int, int]],
-    strides: Sequence[int],
-    boxes: Tensor,
-    size: int,
-    sampling: int = 2,
-    aligned: bool = True,
-    finest_scale: float = 56.0,
-    inclusive: bool = False,
+    table: Tensor, shapes: Sequence[tuple[int, int]], boxes: Tensor, levels: Tensor, settings: RoIAlignSettings
 ) -> Tensor:
-    """Features of the RoIs of one image.
+    """Pools the features of the RoIs of one image.
 
     Args:
         table: float32 [sum(H_l*W_l), C] as ``feature_tables`` makes it.
-        shapes: (H_l, W_l) of each level in the table.
-        strides: pixels a cell of each level.
+        shapes: (H_l, W_l) of each level to pool from, the table's first ones.
         boxes: float32 [R,4] in pixels; no gradient flows to them.
-        size: bins along each side.
-        sampling: samples along each side of a bin; 0 takes as many as the bin has cells, rounded up (detectron2).
-        aligned: shift by half a cell, so that a cell's value stands for its centre (detectron2's ROIAlignV2); False is
-            torchvision's default, where RoIs are also at least one cell wide.
-        inclusive: the convention of the boxes, see ``boxes.py``; it matters for their levels alone.
+        levels: int32 [R], the level of each box, see ``level_of``.
+        settings: Size, sampling and levels.
 
     Returns:
         float32 [R, size*size, C], bins row by row.
     """
+    size, sampling, aligned = settings.size, settings.sampling, settings.aligned
     boxes = ops.stop_gradient(boxes)
-    level = level_of(from_inclusive(boxes) if inclusive else boxes, finest_scale, len(shapes))
-    scale = _select([1.0 / s for s in strides], level)
-    width = _select([float(w) for _, w in shapes], level)
-    height = _select([float(h) for h, _ in shapes], level)
+    scale = _select([1.0 / s for s in settings.strides], levels)
+    width = _select([float(w) for _, w in shapes], levels)
+    height = _select([float(h) for h, _ in shapes], levels)
     first_rows = [0.0]
     for h, w in shapes[:-1]:
         first_rows.append(first_rows[-1] + h * w)
-    first_row = _select(first_rows, level)
+    first_row = _select(first_rows, levels)
 
     corners = boxes.reshape((-1, 4, 1, 1))
     shift = 0.5 if aligned else 0.0
@@ -199,7 +230,7 @@ def roi_align(
         one = Tensor(1.0, ms.float32)
         roi_width, roi_height = ops.maximum(roi_width, one), ops.maximum(roi_height, one)
     if sampling == 0:
-        most = window_cells(shapes, strides, finest_scale)
+        most = window_cells(shapes, settings.strides, settings.finest_scale)
         return _pool_windows(table, (x1, roi_width, width), (y1, roi_height, height), first_row, shapes, size, most)
     x, x_weight = _axis_samples(x1, roi_width, width, size, sampling)
     y, y_weight = _axis_samples(y1, roi_height, height, size, sampling)

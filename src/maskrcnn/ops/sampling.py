@@ -8,7 +8,7 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import Tensor, ops
 
-from maskrcnn.ops.boxes import from_inclusive, pairwise_ioa, pairwise_iou
+from maskrcnn.ops.boxes import pairwise_ioa, pairwise_iou
 
 IGNORE = -1  # label of a crowd region
 
@@ -18,24 +18,24 @@ def match_rois(
     valid: Tensor,
     gt_boxes: Tensor,
     gt_labels: Tensor,
-    positive_iou: float = 0.5,
-    negative_iou: float = 0.5,
-    crowd_ioa: float = 0.7,
-    inclusive: bool = False,
+    positive_iou: float,
+    negative_iou: float,
+    crowd_ioa: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Best ground truth of each candidate, and whether it makes it foreground or background.
+    """Finds the best ground truth of each candidate, and whether it makes it foreground or background.
 
     Args:
-        boxes: float32 [R,4]; valid: bool [R].
-        gt_boxes: float32 [G,4]; gt_labels: int32 [G], class > 0, crowd -1, padding 0.
-        crowd_ioa: a candidate lying by more than this share in a crowd region is neither.
-        inclusive: the convention of the boxes, see ``boxes.py``.
+        boxes: float32 [R,4], continuous boxes of the candidates.
+        valid: bool [R], which candidates count.
+        gt_boxes: float32 [G,4], continuous boxes.
+        gt_labels: int32 [G], class > 0, crowd -1, padding 0.
+        positive_iou: Candidates that overlap an object by this IoU or more are foreground.
+        negative_iou: Candidates that overlap every object by less than this IoU are background.
+        crowd_ioa: A candidate with more than this share of its own area in a crowd region is not background.
 
     Returns:
         matched int32 [R] (0 where there is no ground truth), foreground bool [R], background bool [R].
     """
-    if inclusive:
-        boxes, gt_boxes = from_inclusive(boxes), from_inclusive(gt_boxes)
     iou = pairwise_iou(boxes, gt_boxes)
     iou = ops.where((gt_labels > 0)[None, :], iou, -ops.ones_like(iou))
     matched, best = ops.ArgMaxWithValue(1)(iou)
@@ -50,12 +50,16 @@ def match_rois(
 def sample_rois(
     foreground: Tensor, background: Tensor, keys: Tensor, num_positive: int, num_total: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw at most ``num_positive`` foreground candidates and fill up with background.
+    """Draws at most ``num_positive`` foreground candidates and fills up with background.
 
     The candidates with the largest keys are taken: with uniform random keys that is sampling without replacement.
 
     Args:
-        foreground, background: bool [R], R >= num_total; keys: float32 [R] in [0, 1).
+        foreground: bool [R], R >= num_total.
+        background: bool [R].
+        keys: float32 [R] in [0, 1).
+        num_positive: Most foreground candidates drawn.
+        num_total: Slots in all.
 
     Returns:
         index int32 [num_total] (positives first), positive bool [num_total], valid bool [num_total].

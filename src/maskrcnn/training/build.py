@@ -17,7 +17,7 @@ from maskrcnn.data.batches.loader import TrainLoader
 from maskrcnn.data.records.info import read_info
 from maskrcnn.device import set_device
 from maskrcnn.distributed.process_group import ProcessGroup
-from maskrcnn.models.mask_rcnn import MaskRCNN
+from maskrcnn.models.build import build_network
 from maskrcnn.training.logs import TrainLog
 from maskrcnn.training.optimizer import AdamW, LossScale, MomentumSGD
 from maskrcnn.training.precision import mixed_precision
@@ -57,7 +57,7 @@ def build_trainer(
     info = read_info(record)
     group.check_same(run_digest(cfg, info), "settings, class names or training data")
     loader = TrainLoader.from_config(cfg, record, group.rank, group.world_size)
-    network = MaskRCNN.from_config(cfg, len(info.classes) + 1, group.world_size)
+    network = build_network(cfg, len(info.classes) + 1, world_size=group.world_size)
     network = mixed_precision(network, cfg.mixed_precision)
     network.set_train()
     loss_scale = LossScale.from_setting(cfg.loss_scale)

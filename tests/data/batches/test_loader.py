@@ -100,10 +100,10 @@ def test_a_flipped_sample_mirrors_image_boxes_and_masks(records):
             np.testing.assert_allclose(flipped.gt_boxes[row][real], expected, atol=1e-4)
 
 
-def test_pixel_crops_are_cut_from_the_view(records):
+def test_crops_of_torchvision_are_cut_from_the_view(records):
     """Resized and mirrored with the image: around each box, as far as the crop reaches."""
     by_id = {sample.image_id: sample for sample in records.samples}
-    changes = {"pixel_crops": True, "crop_size": 100, "augmentation": Augmentation(flip_ratio=1.0)}
+    changes = {"mask_targets": "torchvision", "crop_size": 100, "augmentation": Augmentation(flip_ratio=1.0)}
     for batch in make_loader(records, BatchSettings(**{**SMALL.__dict__, **changes})).epoch(0):
         canvas = batch.image.shape[1:3]
         for row, image_id in enumerate(batch.image_id):
@@ -116,13 +116,13 @@ def test_pixel_crops_are_cut_from_the_view(records):
                 assert crop.any()
 
 
-@pytest.mark.parametrize("pixel_crops", [False, True])
-def test_cropped_rotated_objects_keep_the_part_that_is_seen(pixel_crops):
+@pytest.mark.parametrize("mask_targets", ["coverage", "torchvision"])
+def test_cropped_rotated_objects_keep_the_part_that_is_seen(mask_targets):
     """Against the mask of the photograph carried to the canvas pixel by pixel."""
     augmentation = Augmentation(
         flip_ratio=0.5, vertical_flip_ratio=0.5, rotate_ratio=0.6, scale_jitter=(0.6, 2.0)
     )  # fmt: skip
-    changes = {"pixel_crops": pixel_crops, "crop_size": 256, "augmentation": augmentation}
+    changes = {"mask_targets": mask_targets, "crop_size": 256, "augmentation": augmentation}
     settings = BatchSettings(**{**SMALL.__dict__, **changes})
     numbered = np.arange(1, 7, dtype=np.int32)
     samples = [replace(make_sample(i, 90, 120, objects=6), labels=numbered) for i in range(12)]
@@ -157,7 +157,7 @@ def test_cropped_rotated_objects_keep_the_part_that_is_seen(pixel_crops):
                     if min(tight[2:] - tight[:2]) < 12 * pixel or not batch.gt_has_mask[row, slot]:
                         continue
                     crop = batch.gt_masks[row, slot]
-                    area = crop.sum() if pixel_crops else crop.mean() * (box[2:] - box[:2]).prod()
+                    area = crop.sum() if mask_targets == "torchvision" else crop.mean() * (box[2:] - box[:2]).prod()
                     assert abs(area / seen[number].sum() - 1) < 0.2
                     checked += 1
             first += len(batch.image_id)

@@ -8,9 +8,10 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from maskrcnn.data.batches.mask_crops import mask_crop
-from maskrcnn.data.batches.targets import AssignSettings, assign_anchors, encode_boxes, label_anchors
+from maskrcnn.data.batches.targets import AssignSettings, assign_anchors, label_anchors
 from maskrcnn.errors import DataError
 from maskrcnn.ops.anchors import anchor_grid
+from maskrcnn.ops.reference import BoxCoder
 
 STRIDES = (4, 8, 16, 32, 64)
 
@@ -184,7 +185,7 @@ def test_targets_lead_from_the_anchor_to_the_object():
     grid = anchor_grid(192, 256, [8], [0.5, 1.0, 2.0], STRIDES)
     boxes = random_boxes(np.random.default_rng(4), 12, 192, 256)
     means, stds = (0.1, 0.0, 0.0, -0.2), (0.1, 0.1, 0.2, 0.2)
-    settings = AssignSettings(min_pos_iou=0.0, means=means, stds=stds)
+    settings = AssignSettings(min_pos_iou=0.0, coder=BoxCoder(means, stds, "continuous"))
     sample = assign_anchors(grid, boxes, np.zeros(12, bool), settings, rng=None)
     labels, matched = label_anchors(grid, boxes, np.zeros(12, bool), settings)
     chosen = sample.label == 1
@@ -200,9 +201,10 @@ def test_targets_lead_from_the_anchor_to_the_object():
 
 def test_encoding_by_hand():
     boxes, anchors = np.array([[10, 10, 30, 50]]), np.array([[0, 0, 40, 20]])
-    deltas = encode_boxes(boxes, anchors, (0, 0, 0, 0), (1, 1, 1, 1))
+    deltas = BoxCoder((0.0,) * 4, (1.0,) * 4, "continuous").encode(boxes, anchors)
     np.testing.assert_allclose(deltas, [[0, 1, np.log(0.5), np.log(2)]], rtol=1e-6)
-    assert deltas.dtype == np.float32
+    inclusive = BoxCoder((0.0,) * 4, (1.0,) * 4, "inclusive").encode(boxes - [0, 0, 1, 1], anchors - [0, 0, 1, 1])
+    np.testing.assert_allclose(inclusive, deltas, rtol=1e-6)
 
 
 def polygon_rle(polygon: np.ndarray, height: int, width: int) -> bytes:

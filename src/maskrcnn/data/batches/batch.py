@@ -62,7 +62,7 @@ class BatchSettings:
     max_objects: G, the most objects of an image that the network sees.
     crop_size: C, cells along a side of a mask crop.
     roi_keys: R + G, random numbers an image for the sampling of regions of interest.
-    pixel_crops: cut masks out of the canvas pixel by pixel instead of in the frame of their box.
+    mask_targets: "coverage" cuts masks out in the frame of their box, "torchvision" out of the canvas pixel by pixel.
     """
 
     max_objects: int = 128
@@ -70,7 +70,7 @@ class BatchSettings:
     roi_keys: int = 2128
     augmentation: Augmentation = field(default_factory=Augmentation)
     assign: AssignSettings = field(default_factory=AssignSettings)
-    pixel_crops: bool = False
+    mask_targets: str = "coverage"
 
 
 def empty_batch(size: int, canvas: tuple[int, int], settings: BatchSettings) -> Batch:
@@ -139,7 +139,7 @@ def fill_row(
         batch.anchor_index[row], batch.anchor_label[row], batch.anchor_target[row] = assigned
         objects = keyed_rng(*key, Purpose.OBJECTS)
         kept, ignored = choose_objects(usable, boxes, sample.crowd, settings.max_objects, objects)
-        _fill_objects(batch, row, sample, boxes, kept, view, settings.pixel_crops)
+        _fill_objects(batch, row, sample, boxes, kept, view, settings.mask_targets)
         batch.gt_boxes[row, len(kept) : len(kept) + len(ignored)] = ignored
         batch.gt_labels[row, len(kept) : len(kept) + len(ignored)] = IGNORED
     except DataError as error:
@@ -166,7 +166,7 @@ def _naming(sample: Sample, error: DataError) -> DataError:
 
 
 def _fill_objects(
-    batch: Batch, row: int, sample: Sample, boxes: np.ndarray, kept: np.ndarray, view: View, pixel_crops: bool
+    batch: Batch, row: int, sample: Sample, boxes: np.ndarray, kept: np.ndarray, view: View, mask_targets: str
 ) -> None:
     """Writes the ``kept`` objects, with ``boxes`` on the canvas, into the ground-truth arrays of a row."""
     batch.gt_boxes[row, : len(kept)] = boxes[kept]
@@ -177,7 +177,7 @@ def _fill_objects(
         counts = sample.rles[number]
         if counts is None or sample.crowd[number]:
             continue
-        if pixel_crops:
+        if mask_targets == "torchvision":
             crop = pixel_crop(counts, view, boxes[number], size)
         else:
             crop = mask_crop(counts, sample.height, sample.width, frames[number], size)

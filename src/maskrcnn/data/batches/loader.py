@@ -17,6 +17,7 @@ from maskrcnn.data.batches.views import Augmentation
 from maskrcnn.data.sources.sample import Sample
 from maskrcnn.errors import DataError
 from maskrcnn.ops.anchors import AnchorGrid, anchor_grid
+from maskrcnn.ops.reference import BoxCoder
 from maskrcnn.threads import map_in_order
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class TrainLoader:
         anchor_ratios: Sequence[float] = (0.5, 1.0, 2.0),
         anchor_strides: Sequence[int] = (4, 8, 16, 32, 64),
         anchor_rounding: bool = False,
-        inclusive_boxes: bool = False,
+        box_convention: str = "continuous",
         settings: BatchSettings | None = None,
         seed: int,
         batch_size: int,
@@ -107,7 +108,7 @@ class TrainLoader:
         self._workers, self._accumulate = workers, accumulate
         self._img_size = (img_height, img_width)
         self._grids = {
-            canvas: anchor_grid(*canvas, anchor_scales, anchor_ratios, anchor_strides, anchor_rounding, inclusive_boxes)
+            canvas: anchor_grid(*canvas, anchor_scales, anchor_ratios, anchor_strides, anchor_rounding, box_convention)
             for canvas in (canvas_for(1, 1, *self._img_size), canvas_for(2, 1, *self._img_size))
         }
         self.objects_left_out = 0
@@ -124,14 +125,12 @@ class TrainLoader:
             num_pos=cfg.num_expected_pos,
             num_total=cfg.num_expected_neg,
             crowd_iou_thr=cfg.crowd_iou_thr,
-            means=tuple(cfg.rpn_target_means),
-            stds=tuple(cfg.rpn_target_stds),
-            inclusive=cfg.inclusive_boxes,
+            coder=BoxCoder(cfg.rpn_target_means, cfg.rpn_target_stds, cfg.box_convention),
         )
         settings = BatchSettings(
             max_objects=cfg.max_instance_count,
             crop_size=cfg.mask_crop_size,
-            pixel_crops=cfg.mask_targets == "torchvision",
+            mask_targets=cfg.mask_targets,
             roi_keys=cfg.rpn_proposal_max_num + cfg.max_instance_count,
             augmentation=Augmentation.from_config(cfg),
             assign=assign,
@@ -144,7 +143,7 @@ class TrainLoader:
             anchor_ratios=cfg.anchor_ratios,
             anchor_strides=cfg.anchor_strides,
             anchor_rounding=cfg.anchor_rounding,
-            inclusive_boxes=cfg.inclusive_boxes,
+            box_convention=cfg.box_convention,
             settings=settings,
             seed=cfg.seed,
             batch_size=cfg.batch_size,

@@ -12,10 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from maskrcnn.ops.anchors import AnchorGrid, AnchorLevel
+from maskrcnn.ops.reference import BoxCoder
 
 # Anchors whose IoU with an object is within this of the object's best count as equally good; such ties are
 # exact in real arithmetic, where an object lies inside several anchors.
 TIE = 1e-9
+PLAIN = BoxCoder((0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0), "continuous")
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,7 @@ class AssignSettings:
     num_pos: most positives in the sample.
     num_total: anchors in the sample; negatives fill what the positives leave.
     crowd_iou_thr: a negative anchor with more than this fraction of its area inside a crowd box is not used.
-    means, stds: normalisation of the box targets.
-    inclusive: the objects' x2 and y2 are the last pixel's, see ``ops/boxes.py``.
+    coder: normalisation of the box targets, and the convention of the objects' boxes.
     """
 
     pos_iou_thr: float = 0.7
@@ -39,9 +40,7 @@ class AssignSettings:
     num_pos: int = 128
     num_total: int = 256
     crowd_iou_thr: float = 0.7
-    means: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    stds: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
-    inclusive: bool = False
+    coder: BoxCoder = PLAIN
 
 
 class AnchorSample(NamedTuple):
@@ -70,9 +69,8 @@ def assign_anchors(
     gt_boxes, crowd: [n, 4] in canvas pixels and bool [n].
     rng: draws the sample; None takes the lowest indices.
     """
-    if settings.inclusive:
-        gt_boxes = gt_boxes + np.float32([0, 0, 1, 1])
-    labels, matched = label_anchors(grid, gt_boxes, crowd, settings)
+    coder = settings.coder
+    labels, matched = label_anchors(grid, coder.to_continuous(gt_boxes), crowd, settings)
     positive = _draw(np.flatnonzero(labels == 1), settings.num_pos, rng)
     negative = _draw(np.flatnonzero(labels == 0), settings.num_total - len(positive), rng)
 
@@ -84,9 +82,8 @@ def assign_anchors(
     index[len(positive) : used] = negative
     label[: len(positive)] = 1
     label[len(positive) : used] = 0
-    target[: len(positive)] = encode_boxes(
-        gt_boxes[matched[positive]], _boxes_at(grid, positive), settings.means, settings.stds
-    )
+    anchors = coder.from_continuous(_boxes_at(grid, positive))
+    target[: len(positive)] = coder.encode(gt_boxes[matched[positive]], anchors)
     return AnchorSample(index, label, target)
 
 
@@ -117,19 +114,6 @@ def label_anchors(
     if len(unsure):
         matched[unsure] = objects[_first_best(_boxes_at(grid, unsure), boxes[objects])]
     return labels, matched
-
-
-def encode_boxes(boxes: np.ndarray, anchors: np.ndarray, means, stds) -> np.ndarray:
-    """Return the deltas [n, 4] that carry ``anchors`` to ``boxes`` (Girshick et al. 2014, equations 6 to 9).
-
-    (dx, dy, dw, dh) = ((gx - ax) / aw, (gy - ay) / ah, log(gw / aw), log(gh / ah)), less ``means``, by
-    ``stds``.
-    """
-    boxes, anchors = np.asarray(boxes, np.float64), np.asarray(anchors, np.float64)
-    size, anchor_size = boxes[:, 2:] - boxes[:, :2], anchors[:, 2:] - anchors[:, :2]
-    shift = (boxes[:, :2] + boxes[:, 2:] - anchors[:, :2] - anchors[:, 2:]) / 2 / anchor_size
-    deltas = np.concatenate([shift, np.log(size / anchor_size)], axis=1)
-    return ((deltas - np.asarray(means)) / np.asarray(stds)).astype(np.float32)
 
 
 def _match_object(

@@ -63,7 +63,7 @@ def test_what_tools_leave_out_is_filled_in(read):
     assert [annotation["iscrowd"] for annotation in found.annotations] == [0, 0, 1]
     assert [annotation["area"] for annotation in found.annotations] == [600.0, 600.0, 55.5]
     assert found.annotations[1]["segmentation"] is None
-    assert found.report[Reason.BOX_ONLY] == 1 and found.report.faults == 0
+    assert found.report[Reason.BOX_ONLY] == 1 and len(found.report.lines()) == 1
 
 
 # name: (annotation, what is reported, objects left, of them with a mask, area of the first)
@@ -100,7 +100,7 @@ WRONG = {
 def test_whatever_cannot_be_used_is_counted_and_the_rest_kept(read, name):
     annotation, reason, objects, masks, area = WRONG[name]
     found = read([annotation, entry(2)])
-    assert found.report[reason] == 1 and found.report.faults == 1
+    assert found.report[reason] == 1 and len(found.report.lines()) == 1
     assert len(found.annotations) == objects + 1
     assert sum(one["segmentation"] is not None for one in found.annotations) == masks + 1
     if area is not None:

@@ -59,10 +59,13 @@ class Batch(NamedTuple):
 class BatchSettings:
     """What a sample is turned into.
 
-    max_objects: G, the most objects of an image that the network sees.
-    crop_size: C, cells along a side of a mask crop.
-    roi_keys: R + G, random numbers an image for the sampling of regions of interest.
-    mask_targets: "coverage" cuts masks out in the frame of their box, "torchvision" out of the canvas pixel by pixel.
+    Attributes:
+        max_objects: G, the most objects of an image that the network sees.
+        crop_size: C, cells along a side of a mask crop.
+        roi_keys: R + G, random numbers an image for the sampling of regions of interest.
+        augmentation: the views of the images.
+        assign: the labels of the anchors.
+        mask_targets: "coverage" cuts masks out in the frame of their box, "torchvision" out of the canvas by pixels.
     """
 
     max_objects: int = 128

@@ -47,9 +47,9 @@ class Records(Protocol):
 class TrainLoader:
     """Training batches of one rank.
 
-    Every epoch shows every image at least once, in an order, with augmentation and with samples that follow
-    from the seed, the epoch and the position in the epoch alone. ``epoch(e, start_step=s)`` therefore gives
-    exactly the batches that ``epoch(e)`` would have given from step s on; a step has ``accumulate`` batches.
+    Every epoch shows every image at least once, in an order, with augmentation and with samples that follow from the
+    seed, the epoch and the position in the epoch alone. ``epoch(e, start_step=s)`` therefore gives exactly the batches
+    that ``epoch(e)`` would have given from step s on; a step has ``accumulate`` batches.
 
     objects_left_out counts the objects that did not fit into the batches handed out so far.
     """
@@ -115,7 +115,7 @@ class TrainLoader:
 
     @classmethod
     def from_config(cls, cfg: Config, record_path: str | Path, rank: int = 0, world: int = 1) -> TrainLoader:
-        """Build the loader of a training run from its configuration and the record at ``record_path``."""
+        """Builds the loader of a training run from its configuration and the record at ``record_path``."""
         from maskrcnn.data.records.reader import RecordReader  # imports MindSpore, which takes seconds
 
         assign = AssignSettings(

@@ -1,7 +1,7 @@
 """Training targets that depend on the ground truth alone: which anchors to learn from.
 
-The rules are those of Ren et al. 2015, section 3.1.2. Anchors form a grid, so each object is compared only
-with the anchors around it, not with all 245,520 of a 768 x 1280 canvas.
+The rules are those of Ren et al. 2015, section 3.1.2. Anchors form a grid, so each object is compared only with the
+anchors around it, not with all 245,520 of a 768 x 1280 canvas.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from maskrcnn.ops.anchors import AnchorGrid, AnchorLevel
 from maskrcnn.ops.reference import BoxCoder
 
-# Anchors whose IoU with an object is within this of the object's best count as equally good; such ties are
-# exact in real arithmetic, where an object lies inside several anchors.
+# Anchors whose IoU with an object is within this of the object's best count as equally good; such ties are exact in
+# real arithmetic, where an object lies inside several anchors.
 TIE = 1e-9
 PLAIN = BoxCoder((0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0), "continuous")
 
@@ -24,14 +24,14 @@ PLAIN = BoxCoder((0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0), "continuous")
 class AssignSettings:
     """How anchors are labelled and sampled.
 
-    pos_iou_thr, neg_iou_thr: at least this IoU with an object makes an anchor positive; less than this IoU
-    with
-        all objects makes it negative; between the two it is not used.
-    min_pos_iou: an object's best anchors are positive too if their IoU is at least this (and not 0).
-    num_pos: most positives in the sample.
-    num_total: anchors in the sample; negatives fill what the positives leave.
-    crowd_iou_thr: a negative anchor with more than this fraction of its area inside a crowd box is not used.
-    coder: normalisation of the box targets, and the convention of the objects' boxes.
+    Attributes:
+        pos_iou_thr: at least this IoU with an object makes an anchor positive.
+        neg_iou_thr: less than this IoU with all objects makes it negative; between the two it is not used.
+        min_pos_iou: an object's best anchors are positive too if their IoU is at least this (and not 0).
+        num_pos: most positives in the sample.
+        num_total: anchors in the sample; negatives fill what the positives leave.
+        crowd_iou_thr: a negative anchor with more than this fraction of its area inside a crowd box is not used.
+        coder: normalisation of the box targets, and the convention of the objects' boxes.
     """
 
     pos_iou_thr: float = 0.7
@@ -46,9 +46,10 @@ class AssignSettings:
 class AnchorSample(NamedTuple):
     """The anchors to learn from: positives, then negatives, then padding.
 
-    index: int32 [num_total] into the anchors; 0 in the padding.
-    label: int32 [num_total], 1 positive, 0 negative, -1 padding.
-    target: float32 [num_total, 4], normalised box deltas of the positives; 0 elsewhere.
+    Attributes:
+        index: int32 [num_total] into the anchors; 0 in the padding.
+        label: int32 [num_total], 1 positive, 0 negative, -1 padding.
+        target: float32 [num_total, 4], normalised box deltas of the positives; 0 elsewhere.
     """
 
     index: np.ndarray
@@ -63,11 +64,14 @@ def assign_anchors(
     settings: AssignSettings,
     rng: np.random.Generator | None,
 ) -> AnchorSample:
-    """Label the anchors of one image and draw the sample that the RPN learns from.
+    """Labels the anchors of one image and draws the sample that the RPN learns from.
 
-    grid: the anchors of the canvas.
-    gt_boxes, crowd: [n, 4] in canvas pixels and bool [n].
-    rng: draws the sample; None takes the lowest indices.
+    Args:
+        grid: the anchors of the canvas.
+        gt_boxes: float [n, 4] in canvas pixels.
+        crowd: bool [n], which of them are regions to ignore.
+        settings: the thresholds and numbers.
+        rng: draws the sample; None takes the lowest indices.
     """
     coder = settings.coder
     labels, matched = label_anchors(grid, coder.to_continuous(gt_boxes), crowd, settings)
@@ -90,10 +94,17 @@ def assign_anchors(
 def label_anchors(
     grid: AnchorGrid, gt_boxes: np.ndarray, crowd: np.ndarray, settings: AssignSettings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Match every anchor with the objects of an image.
+    """Matches every anchor with the objects of an image.
 
-    Returns labels int8 [A] (1 positive, 0 negative, -1 not used) and, valid where the label is 1, the matched
-    row of ``gt_boxes``, int32 [A]: the object with the highest IoU, the first of equals.
+    Args:
+        grid: the anchors of the canvas.
+        gt_boxes: float [n, 4], continuous boxes in canvas pixels.
+        crowd: bool [n], which of them are regions to ignore.
+        settings: the thresholds.
+
+    Returns:
+        labels: int8 [A], 1 positive, 0 negative, -1 not used.
+        matched: int32 [A], where the label is 1 the row of ``gt_boxes`` with the highest IoU, the first of equals.
     """
     best = np.zeros(grid.size)
     matched = np.zeros(grid.size, np.int32)
@@ -124,10 +135,10 @@ def _match_object(
     matched: np.ndarray,
     settings: AssignSettings,
 ) -> np.ndarray:
-    """Enter one object into ``best`` and ``matched``; return the indices of its low-quality matches.
+    """Enters one object into ``best`` and ``matched``; returns the indices of its low-quality matches.
 
-    Levels whose anchors differ too much in size to reach either neg_iou_thr or the object's best IoU are
-    passed over: the IoU of two boxes is at most that of their sizes laid on the same centre.
+    Levels whose anchors differ too much in size to reach either neg_iou_thr or the object's best IoU are passed over:
+    the IoU of two boxes is at most that of their sizes laid on the same centre.
     """
     bounds = [_largest_iou(level, box) for level in grid.levels]
     highest, windows = 0.0, []
@@ -156,20 +167,19 @@ def _match_object(
 
 
 def _of_level(values: np.ndarray, level: AnchorLevel) -> np.ndarray:
-    """Return the view [rows, cols, k] of one level on an array over all anchors."""
+    """Returns the view [rows, cols, k] of one level on an array over all anchors."""
     return values[level.first : level.first + level.size].reshape(level.rows, level.cols, len(level.cells))
 
 
 def _largest_iou(level: AnchorLevel, box: np.ndarray) -> float:
-    """Return the highest IoU that ``box`` could have with an anchor of the level, wherever it lay."""
+    """Returns the highest IoU that ``box`` could have with an anchor of the level, wherever it lay."""
     size, cell_size = box[2:] - box[:2], level.cells[:, 2:] - level.cells[:, :2]
     common = np.minimum(size, cell_size).prod(axis=1)
     return float((common / (size.prod() + cell_size.prod(axis=1) - common)).max())
 
 
 def _overlaps(level: AnchorLevel, box: np.ndarray, axis: int) -> tuple[int, np.ndarray]:
-    """Return the first grid line near ``box`` on an axis (0 x, 1 y), and the overlaps in pixels, float64 [m,
-    k]."""
+    """Returns the first grid line near ``box`` on an axis (0 x, 1 y), and the overlaps in pixels, float64 [m, k]."""
     low, high = level.cells[:, axis], level.cells[:, axis + 2]
     count = level.rows if axis else level.cols
     start = max(int((box[axis] - high.max()) // level.stride), 0)
@@ -179,7 +189,7 @@ def _overlaps(level: AnchorLevel, box: np.ndarray, axis: int) -> tuple[int, np.n
 
 
 def _window_iou(level: AnchorLevel, box: np.ndarray) -> tuple[int, int, np.ndarray]:
-    """Return the first row and column of the window that ``box`` touches, and its IoU, float64 [m, n, k]."""
+    """Returns the first row and column of the window that ``box`` touches, and its IoU, float64 [m, n, k]."""
     left, overlap_x = _overlaps(level, box, 0)
     top, overlap_y = _overlaps(level, box, 1)
     area = (level.cells[:, 2:] - level.cells[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
@@ -188,7 +198,7 @@ def _window_iou(level: AnchorLevel, box: np.ndarray) -> tuple[int, int, np.ndarr
 
 
 def _ignore_crowd(grid: AnchorGrid, box: np.ndarray, labels: np.ndarray, threshold: float) -> None:
-    """Label -1 the anchors with more than ``threshold`` of their area inside a crowd box."""
+    """Labels -1 the anchors with more than ``threshold`` of their area inside a crowd box."""
     for level in grid.levels:
         left, overlap_x = _overlaps(level, box, 0)
         top, overlap_y = _overlaps(level, box, 1)
@@ -199,7 +209,7 @@ def _ignore_crowd(grid: AnchorGrid, box: np.ndarray, labels: np.ndarray, thresho
 
 
 def _boxes_at(grid: AnchorGrid, index: np.ndarray) -> np.ndarray:
-    """Return the anchors at ``index``, float64 [n, 4]."""
+    """Returns the anchors at ``index``, float64 [n, 4]."""
     boxes = np.empty((len(index), 4))
     for level in grid.levels:
         here = (index >= level.first) & (index < level.first + level.size)
@@ -210,8 +220,7 @@ def _boxes_at(grid: AnchorGrid, index: np.ndarray) -> np.ndarray:
 
 
 def _first_best(anchors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return for each of ``anchors`` [n, 4] the number of the box with the highest IoU, the first of
-    equals."""
+    """Returns for each of ``anchors`` [n, 4] the number of the box with the highest IoU, the first of equals."""
     area = (anchors[:, 2:] - anchors[:, :2]).prod(axis=1)
     highest, first = np.full(len(anchors), -1.0), np.zeros(len(anchors), np.intp)
     for number, box in enumerate(boxes):
@@ -224,7 +233,7 @@ def _first_best(anchors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def _draw(candidates: np.ndarray, count: int, rng: np.random.Generator | None) -> np.ndarray:
-    """Take ``count`` of the ascending ``candidates``, or all if there are fewer; ascending."""
+    """Takes ``count`` of the ascending ``candidates``, or all if there are fewer; ascending."""
     if len(candidates) <= count:
         return candidates
     if rng is None:

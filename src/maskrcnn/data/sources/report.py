@@ -99,11 +99,6 @@ class SkipReport:
         """Returns how many issues have ``reason``."""
         return self._counts[reason]
 
-    @property
-    def faults(self) -> int:
-        """Number of faults counted."""
-        return sum(n for reason, n in self._counts.items() if reason.fault)
-
     def lines(self) -> list[str]:
         """Returns the report for the user: one line a reason that occurred, faults first."""
         return [

@@ -100,7 +100,7 @@ def test_errors_are_one_line(made, tmp_path) -> None:
         ({}, "--ckpt_file FILE"),
         ({"ckpt_file": "absent.ckpt"}, "absent.ckpt does not exist"),
         ({"ckpt_file": "net.ckpt", "file_format": "OM"}, "expected one of MINDIR, ONNX, AIR"),
-        ({"ckpt_file": "net.ckpt", "backbone": "resnet34"}, "belongs to another network"),
+        ({"ckpt_file": "net.ckpt", "backbone": "resnet34"}, "was made with 'resnet18': remove it"),
         ({"ckpt_file": "net.ckpt", "file_format": "AIR", "device_target": "Ascend"}, "or export ONNX"),
     ):
         done = call("export.py", made, file_name=tmp_path / "net", **flags)

@@ -23,11 +23,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def run(folder: Path, *launcher: str) -> None:
+def run(folder: Path, *launcher: str, program: Path = PROGRAM) -> None:
     folder.mkdir()
     path = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
     done = subprocess.run(
-        [sys.executable, *launcher, str(PROGRAM), str(folder)],
+        [sys.executable, *launcher, str(program), str(folder)],
         env={**os.environ, "PYTHONPATH": path, "GLOG_v": "3"},
         capture_output=True,
         text=True,

@@ -116,8 +116,8 @@ class Config:
     backbone_width: int = _network(64, "channels of its stem, from which all others follow; 64 in the paper", least=1)
     norm: str = _network(
         "frozen_bn",
-        "backbone normalisation; fixed_bn trains its scale alone; from scratch use gn or bn",
-        choices=("frozen_bn", "fixed_bn", "bn", "gn"),
+        "backbone normalisation; fixed_bn trains its scale alone; from scratch gn, bn, or sync_bn over all processes",
+        choices=("frozen_bn", "fixed_bn", "bn", "sync_bn", "gn"),
     )
     freeze_at: int = _training(
         2, "stages not trained: 0 = none, 1 = stem, 2 = stem and first stage, ... 5 = all", least=0, most=5
@@ -210,6 +210,9 @@ class Config:
     warmup_step: int = _training(500, "steps of warm-up; 0 = none", least=0)
     warmup_ratio: float = _training(1 / 3, "learning rate at the first step, as a fraction", above=0, most=1)
     batch_size: int = _training(2, "images per step and device", least=1)
+    accumulate_steps: int = _training(
+        1, "batches whose gradients are summed up for a step, as if they were one", least=1
+    )
     epoch_size: int = _training(12, "epochs of the run", least=1)
     dry_run: bool = _key(False, "show settings, data, and expected time and memory of a training, then stop")
     max_steps: int = _key(0, "stop after so many steps in all; 0 = the whole run", least=0)

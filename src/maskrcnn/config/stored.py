@@ -14,7 +14,7 @@ from maskrcnn.errors import ConfigError
 TO_USE = ("network", "arithmetic", "inference", "training")  # roles of the keys taken to evaluate, predict and export
 TO_CONTINUE = (*TO_USE, "data")  # to go on with the run that wrote the checkpoint
 TO_START = ("network", "arithmetic")  # to start a run of its own from the checkpoint's weights
-BATCH_NORMS = ("frozen_bn", "bn", "fixed_bn")  # have the same parameters
+BATCH_NORMS = ("frozen_bn", "bn", "fixed_bn", "sync_bn")  # have the same parameters
 ROI_SIZES = ("out_size", "mask_out_size")  # entries of roi_layer that decide the shapes of weights
 CLASSES = "coco_classes"
 

@@ -41,6 +41,15 @@ def is_scheduler() -> bool:
     return os.environ.get(ROLE) == SCHEDULER
 
 
+def joined_processes() -> int:
+    """Returns the number of processes that this one has joined; 1 before, and for a process of its own."""
+    if not started_by_msrun():
+        return 1
+    from mindspore import communication
+
+    return communication.get_group_size() if communication.GlobalComm.INITED else 1
+
+
 def local_device(default: int) -> int:
     """Returns the device of this process: named by the launcher or msrun, ``default`` in a process of its own."""
     if not started_by_msrun():

@@ -12,10 +12,12 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeNormal, Normal, XavierUniform, initializer
 
+from maskrcnn.distributed.process_group import joined_processes
 from maskrcnn.errors import ConfigError
 from maskrcnn.ops.conv import Conv3x3
 
 BATCH_NORM_EPS = 1e-5
+BATCH_NORM_STAYS = 0.9  # of the moving statistics, at each step
 GROUPS = 32  # of group normalisation, Wu & He, "Group Normalization", section 4; fewer for narrow maps
 
 
@@ -105,6 +107,51 @@ class FrozenBatchNorm(nn.Cell):
         return weight * scale, ops.stop_gradient(bias)
 
 
+class SyncBatchNorm(nn.Cell):
+    """Batch normalisation with the statistics of the images of all ranks (Peng et al. 2018, MegDet, section 3.2).
+
+    Two small messages a layer, mean and variance, that take part in the gradient. All ranks have maps of the same
+    shape. Parameter names, and what it computes after training, are those of ``nn.BatchNorm2d``.
+
+    Args:
+        channels: Of the map.
+        world_size: Number of ranks.
+        gamma_init: Initialiser of the scale.
+    """
+
+    def __init__(self, channels: int, world_size: int, gamma_init: str = "ones") -> None:
+        super().__init__()
+        self.gamma = Parameter(initializer(gamma_init, [channels]), name="gamma")
+        self.beta = Parameter(initializer("zeros", [channels]), name="beta")
+        self.moving_mean = Parameter(initializer("zeros", [channels]), name="moving_mean", requires_grad=False)
+        self.moving_variance = Parameter(initializer("ones", [channels]), name="moving_variance", requires_grad=False)
+        self.use_batch_statistics = True
+        self.world_size = world_size
+        self.sum = ops.AllReduce()
+
+    def construct(self, x: Tensor) -> Tensor:
+        """Normalises a map, float32 [N,C,H,W]."""
+        if not self.training or not self.use_batch_statistics:
+            return self.normalise(x, self.moving_mean, self.moving_variance)
+        mean = self.sum(x.mean((0, 2, 3))) / self.world_size
+        centred = x - mean.reshape((1, -1, 1, 1))
+        variance = self.sum(ops.square(centred).mean((0, 2, 3))) / self.world_size
+        count = x.shape[0] * x.shape[2] * x.shape[3] * self.world_size
+        unbiased = variance * (count / max(count - 1, 1))
+        moved = (
+            ops.assign(self.moving_mean, BATCH_NORM_STAYS * self.moving_mean + (1 - BATCH_NORM_STAYS) * mean),
+            ops.assign(
+                self.moving_variance, BATCH_NORM_STAYS * self.moving_variance + (1 - BATCH_NORM_STAYS) * unbiased
+            ),
+        )
+        return ops.depend(self.normalise(x, mean, variance), ops.stop_gradient(moved))
+
+    def normalise(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        """Subtracts a mean, divides by a deviation, scales and shifts."""
+        scale = self.gamma * ops.rsqrt(variance + BATCH_NORM_EPS)
+        return x * scale.reshape((1, -1, 1, 1)) + (self.beta - mean * scale).reshape((1, -1, 1, 1))
+
+
 class Conv(nn.Conv2d):
     """``nn.Conv2d`` with "same" padding for odd kernels; on a CPU a 3x3 one uses ``ops/conv.py``."""
 
@@ -134,7 +181,8 @@ def normalisation(kind: str, channels: int, last: bool = False) -> nn.Cell:
     """Makes the normalisation of an NCHW map.
 
     Args:
-        kind: "frozen_bn", "fixed_bn" (loaded statistics, trained scale and shift), "bn" or "gn".
+        kind: "frozen_bn", "fixed_bn" (loaded statistics, trained scale and shift), "bn", "sync_bn" (over the images of
+            all processes that train together) or "gn".
         channels: Of the map.
         last: It is the last of a residual block. A trained one then starts at zero, so that every block starts as the
             identity and features keep their scale however deep the network is (Goyal et al. 2017, section 5.1).
@@ -147,11 +195,13 @@ def normalisation(kind: str, channels: int, last: bool = False) -> nn.Cell:
         return FrozenBatchNorm(channels)
     if kind == "fixed_bn":
         return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS, use_batch_statistics=False)
-    if kind == "bn":
+    if kind == "sync_bn" and (world_size := joined_processes()) > 1:
+        return SyncBatchNorm(channels, world_size, gamma_init=scale)
+    if kind in ("bn", "sync_bn"):
         return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS, momentum=0.9, gamma_init=scale)
     if kind == "gn":
         return nn.GroupNorm(math.gcd(GROUPS, channels), channels, gamma_init=scale)
-    raise ConfigError(f"norm: {kind!r} is not one of frozen_bn, fixed_bn, bn, gn")
+    raise ConfigError(f"norm: {kind!r} is not one of frozen_bn, fixed_bn, bn, sync_bn, gn")
 
 
 def head_conv(in_channels: int, out_channels: int, kernel_size: int, init: str = "he", std: float = 0.01) -> Conv:
@@ -183,5 +233,5 @@ def freeze(cell: nn.Cell) -> None:
     for parameter in cell.get_parameters():
         parameter.requires_grad = False
     for _, part in cell.cells_and_names():
-        if isinstance(part, nn.BatchNorm2d):
+        if isinstance(part, (nn.BatchNorm2d, SyncBatchNorm)):
             part.use_batch_statistics = False

@@ -77,11 +77,34 @@ class MaskRCNN(nn.Cell):
 
     def construct(self, image: Tensor, image_shape: Tensor, *ground_truth: Tensor) -> tuple[Tensor, ...]:
         """Maps images alone to detections, images with ground truth to losses."""
-        if self.padding_counts:
-            image_shape = ops.zeros_like(image_shape) + Tensor(image.shape[1:3], ms.float32)
+        image_shape = self.extent(image, image_shape)
         if self.training:
-            return self.losses(image, image_shape, *ground_truth)
+            losses, _ = self.losses(image, image_shape, *ground_truth)
+            return losses
         return self.detect(image, image_shape)
+
+    def counts(self, image: Tensor, image_shape: Tensor, *ground_truth: Tensor) -> Tensor:
+        """Returns how many samples each loss of a batch is a sum over, float32 [losses], over all ranks.
+
+        What only the losses need is not computed. With the counts, batches that do not fit into the memory can be
+        trained on in parts.
+        """
+        _, totals = self.losses(image, self.extent(image, image_shape), *ground_truth)
+        anchors, regions, masks = ops.unstack(totals)
+        counts = ()
+        for total, names in (
+            (anchors, self.rpn.loss_names),
+            (regions, self.box_head.loss_names),
+            (masks, self.mask_head.loss_names),
+        ):
+            counts += (total,) * len(names)
+        return ops.stack(counts)
+
+    def extent(self, image: Tensor, image_shape: Tensor) -> Tensor:
+        """Returns the shapes of the images, float32 [N,2], with the padding where that is part of them."""
+        if self.padding_counts:
+            return ops.zeros_like(image_shape) + Tensor(image.shape[1:3], ms.float32)
+        return image_shape
 
     def features(self, image: Tensor, image_shape: Tensor) -> tuple[Tensor, ...]:
         """Maps uint8 RGB images [N,H,W,3] to P2..P6; the padding is zero after the normalisation, as elsewhere."""
@@ -109,7 +132,7 @@ class MaskRCNN(nn.Cell):
         anchor_target: Tensor,
         roi_key: Tensor,
         *mask_keys: Tensor,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
         """L = L_cls + L_box + L_mask and the RPN's two (section 3), weighted, in the order of ``loss_names``.
 
         Args:
@@ -117,7 +140,7 @@ class MaskRCNN(nn.Cell):
             mask_keys: Further random numbers, for a mask head that draws.
 
         Returns:
-            float32 scalars.
+            float32 scalars, and how many anchors, RoIs and masks count, float32 [3].
         """
         features = self.features(image, image_shape)
         pyramid = flatten_levels(features)
@@ -127,7 +150,8 @@ class MaskRCNN(nn.Cell):
         matched_boxes = gather_objects(gt_boxes, matched)
         slots = self.roi_sampler.mask_slots(rois, labels, matched, gt_boxes, gt_masks, gt_has_mask)
         mask_rois, mask_labels, has_mask, objects = slots
-        anchors, regions, masks = self.normalizers(anchor_label >= 0, valid, has_mask)
+        totals = self.totals(anchor_label >= 0, valid, has_mask)
+        anchors, regions, masks = ops.unstack(normalizer(totals, self.world_size))
 
         rpn_losses = self.rpn.losses(pyramid, anchor_index, anchor_label, anchor_target, anchors)
         logits, deltas = self.box_head(self.box_head.pool(pyramid, rois))
@@ -136,17 +160,17 @@ class MaskRCNN(nn.Cell):
         mask_losses = self.mask_head.losses(
             mask_features, mask_rois, mask_labels, objects, image_shape, has_mask, masks, pyramid, *mask_keys
         )
-        return self.weighted(rpn_losses + box_losses + mask_losses)
+        return self.weighted(rpn_losses + box_losses + mask_losses), totals
 
-    def normalizers(self, *counted: Tensor) -> tuple[Tensor, ...]:
-        """Returns what the losses are divided by: how many anchors, RoIs and masks count, over all ranks.
+    def totals(self, *counted: Tensor) -> Tensor:
+        """Returns how many anchors, RoIs and masks count, over all ranks: what the losses are divided by.
 
         One small message a step, so that many ranks with small batches learn exactly what one with a large batch does.
         """
         totals = ops.stack([one.astype(ms.float32).sum() for one in counted])
         if self.world_size > 1:
             totals = self.sum_over_ranks(totals)
-        return ops.unstack(ops.stop_gradient(normalizer(totals, self.world_size)))
+        return ops.stop_gradient(totals)
 
     def weighted(self, losses: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Multiplies each loss by its weight."""

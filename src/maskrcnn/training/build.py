@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 from mindspore import Parameter, nn
@@ -18,6 +19,8 @@ from maskrcnn.data.records.info import read_info
 from maskrcnn.device import set_device
 from maskrcnn.distributed.process_group import ProcessGroup
 from maskrcnn.models.build import build_network
+from maskrcnn.models.mask_rcnn import MaskRCNN
+from maskrcnn.training.accumulation import AccumulatedStep
 from maskrcnn.training.logs import TrainLog
 from maskrcnn.training.optimizer import AdamW, LossScale, MomentumSGD
 from maskrcnn.training.precision import mixed_precision
@@ -61,14 +64,7 @@ def build_trainer(
     network = mixed_precision(network, cfg.mixed_precision)
     network.set_train()
     loss_scale = LossScale.from_setting(cfg.loss_scale)
-    step = TrainStep(
-        network,
-        make_optimizer(cfg, network.trainable_params()),
-        clip_grad_norm=cfg.clip_grad_norm,
-        scaled=not loss_scale.fixed or loss_scale.value != 1.0,
-        skip_overflow=not loss_scale.fixed,
-        world_size=group.world_size,
-    )
+    step = make_step(cfg, network, loss_scale, group.world_size)
     average = WeightAverage(network, cfg.ema_decay) if cfg.ema_decay else None
     state = RunState(
         [*network.get_parameters(), *step.optimizer.moments, *(average.averages if average else ())],
@@ -76,7 +72,7 @@ def build_trainer(
             seed=cfg.seed,
             class_names=info.classes.names,
             steps_per_epoch=loader.steps_per_epoch,
-            batch_size=cfg.batch_size,
+            batch_size=cfg.batch_size * cfg.accumulate_steps,
             world_size=group.world_size,
         ),
         info={"config": cfg.to_dict(), "category_ids": list(info.classes.category_ids)},
@@ -84,7 +80,7 @@ def build_trainer(
     )
     trainer = Trainer(
         step=step,
-        graph=CachedGraph(step, cache_folder(cfg.compile_cache), [graph_settings(cfg), group.world_size]),
+        graph=with_cache(step, cfg, group.world_size),
         loader=loader,
         learning_rate=LearningRate.from_config(cfg, loader.steps_per_epoch, group.world_size),
         plan=training_plan(cfg, loader.steps_per_epoch),
@@ -102,6 +98,27 @@ def build_trainer(
             write_run_info(cfg)
     state.share()
     return trainer
+
+
+def make_step(cfg: Config, network: MaskRCNN, loss_scale: LossScale, world_size: int) -> TrainStep | AccumulatedStep:
+    """Returns the training step of a configuration."""
+    optimizer = make_optimizer(cfg, network.trainable_params())
+    options = {
+        "clip_grad_norm": cfg.clip_grad_norm,
+        "scaled": not loss_scale.fixed or loss_scale.value != 1.0,
+        "skip_overflow": not loss_scale.fixed,
+        "world_size": world_size,
+    }
+    if cfg.accumulate_steps > 1:
+        return AccumulatedStep(network, optimizer, cfg.accumulate_steps, **options)
+    return TrainStep(network, optimizer, **options)
+
+
+def with_cache(step: TrainStep | AccumulatedStep, cfg: Config, world_size: int) -> Callable[..., Any]:
+    """Returns the step with its graphs kept on disk; those of an accumulated one compile anew each time."""
+    if isinstance(step, AccumulatedStep):
+        return step
+    return CachedGraph(step, cache_folder(cfg.compile_cache), [graph_settings(cfg), world_size])
 
 
 def make_optimizer(cfg: Config, parameters: Iterable[Parameter]) -> MomentumSGD | AdamW:

@@ -11,6 +11,11 @@ from maskrcnn.errors import ConfigError
 REFERENCE_IMAGES_PER_STEP = 16  # base_lr is given for this many, as in the paper (8 GPUs with 2 images each)
 
 
+def images_per_step(cfg: Config, world_size: int) -> int:
+    """Returns the images of a step of all processes."""
+    return cfg.batch_size * cfg.accumulate_steps * world_size
+
+
 @dataclass(frozen=True)
 class LearningRate:
     """Learning rate as a function of the global step; the state of the schedule is the step alone.
@@ -66,9 +71,9 @@ class LearningRate:
         Args:
             cfg: The run's configuration.
             steps_per_epoch: Steps of an epoch.
-            world_size: Processes that take ``cfg.batch_size`` images each.
+            world_size: Processes that train together.
         """
-        scale = cfg.batch_size * world_size / REFERENCE_IMAGES_PER_STEP if cfg.scale_lr else 1.0
+        scale = images_per_step(cfg, world_size) / REFERENCE_IMAGES_PER_STEP if cfg.scale_lr else 1.0
         return cls(
             peak=cfg.base_lr * scale,
             total_steps=steps_per_epoch * cfg.epoch_size,
@@ -81,7 +86,7 @@ class LearningRate:
 
     def describe(self, cfg: Config, world_size: int = 1) -> str:
         """Returns a line that says what the peak is and where it comes from."""
-        images = cfg.batch_size * world_size
+        images = images_per_step(cfg, world_size)
         scaled = f" x {images} / {REFERENCE_IMAGES_PER_STEP} images a step" if cfg.scale_lr else ", not scaled"
         steps = f"after {self.warmup_steps} steps of warm-up, then " if self.warmup_steps else ""
         falls = "a cosine" if self.kind == "cosine" else "in steps"

@@ -35,11 +35,20 @@ class TrainStep(nn.Cell):
         super().__init__(auto_prefix=False)
         self.network = network
         self.optimizer = optimizer
-        self.clip_grad_norm = clip_grad_norm
         self.scaled = scaled
-        self.skip_overflow = skip_overflow
-        self.all_reduce = AllReduceMean(optimizer.parameters, world_size) if world_size > 1 else None
+        self.update = Update(
+            optimizer,
+            clip_grad_norm=clip_grad_norm,
+            scaled=scaled,
+            skip_overflow=skip_overflow,
+            world_size=world_size,
+        )
         self.backward = ops.value_and_grad(self.forward, None, optimizer.parameters, has_aux=True)
+
+    @property
+    def all_reduce(self) -> AllReduceMean | None:
+        """What averages over the ranks."""
+        return self.update.all_reduce
 
     def forward(self, scale: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
         """Returns what is differentiated, the (scaled) sum of the losses, and the five losses beside it."""
@@ -58,11 +67,37 @@ class TrainStep(nn.Cell):
             batch: The ten arrays that the network takes.
 
         Returns:
-            The losses (float32 [losses], in the order of the network) and the global L2 norm of the gradients (float32
-            scalar, before clipping), which is not finite if and only if a gradient is not (or all but overflows). Both
-            are those of all ranks together.
+            The losses (float32 [losses], order of the network's ``loss_names``) and the global L2 norm of the gradients
+            (float32 scalar, before clipping), which is not finite if and only if a gradient is not (or all but
+            overflows). Both are those of all ranks together.
         """
         (_, losses), gradients = self.backward(scale, *batch)
+        return self.update(gradients, losses, lr, scale)
+
+
+class Update(nn.Cell):
+    """What a training step does with its gradients; the arguments are those of ``TrainStep``."""
+
+    def __init__(
+        self,
+        optimizer: MomentumSGD | AdamW,
+        *,
+        clip_grad_norm: float = 0.0,
+        scaled: bool = False,
+        skip_overflow: bool = False,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(auto_prefix=False)
+        self.optimizer = optimizer
+        self.clip_grad_norm = clip_grad_norm
+        self.scaled = scaled
+        self.skip_overflow = skip_overflow
+        self.all_reduce = AllReduceMean(optimizer.parameters, world_size) if world_size > 1 else None
+
+    def construct(
+        self, gradients: tuple[Tensor, ...], losses: Tensor, lr: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Updates the weights; returns the losses and the norm of the gradients, see ``TrainStep.construct``."""
         if self.all_reduce is not None:
             gradients, losses = self.all_reduce(gradients, losses)
         if self.scaled:

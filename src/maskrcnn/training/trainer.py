@@ -19,8 +19,9 @@ from maskrcnn.checkpoint.folder import CheckpointFolder
 from maskrcnn.checkpoint.saver import Saver
 from maskrcnn.checkpoint.state import Position, RunState
 from maskrcnn.errors import TrainingError
+from maskrcnn.training.accumulation import AccumulatedStep
 from maskrcnn.training.early_stopping import EarlyStopping
-from maskrcnn.training.logs import LOSS_NAMES, Progress, TrainLog, console_line, epoch_line, named_losses, timed
+from maskrcnn.training.logs import Progress, TrainLog, console_line, epoch_line, named_losses, timed
 from maskrcnn.training.optimizer import LossScale
 from maskrcnn.training.schedule import LearningRate
 from maskrcnn.training.signals import StopSignals
@@ -60,7 +61,7 @@ class Trainer:
 
     def __init__(
         self,
-        step: TrainStep,
+        step: TrainStep | AccumulatedStep,
         loader: Any,
         learning_rate: LearningRate,
         plan: TrainingPlan,
@@ -83,7 +84,7 @@ class Trainer:
         self.early_stopping = EarlyStopping(plan.patience)
         state.host["early_stopping"] = self.early_stopping
         self.average = average
-        self.loss_names = getattr(step.network, "loss_names", LOSS_NAMES)
+        self.loss_names = step.network.loss_names
         self.progress = Progress()
         self.steps_per_epoch = loader.steps_per_epoch
         self.last_step = plan.epochs * self.steps_per_epoch

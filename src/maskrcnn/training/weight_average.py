@@ -52,9 +52,15 @@ class WeightAverage(nn.Cell):
 
 def changing_parameters(network: nn.Cell) -> list[Parameter]:
     """Returns what training changes: the trained parameters and the statistics of trained batch normalisation."""
-    changing = {parameter.name: parameter for parameter in network.trainable_params()}
-    for cell in network.cells_and_names():
-        statistics = [getattr(cell[1], name, None) for name in ("moving_mean", "moving_variance")]
-        if None not in statistics and cell[1].gamma.requires_grad:
-            changing.update({parameter.name: parameter for parameter in statistics})
+    changing = {parameter.name for parameter in (*network.trainable_params(), *batch_norm_statistics(network))}
     return [parameter for parameter in network.get_parameters() if parameter.name in changing]
+
+
+def batch_norm_statistics(network: nn.Cell) -> list[Parameter]:
+    """Returns the statistics that trained batch normalisation moves while it trains."""
+    found = []
+    for _, cell in network.cells_and_names():
+        statistics = [getattr(cell, name, None) for name in ("moving_mean", "moving_variance")]
+        if None not in statistics and cell.gamma.requires_grad:
+            found += statistics
+    return found

@@ -77,23 +77,6 @@ def test_ranks_share_one_plan(records, augmentation):
             np.testing.assert_array_equal(array, np.concatenate(pieces))
 
 
-@pytest.mark.parametrize("world", [1, 2])
-def test_the_batches_of_a_step_are_parts_of_one_large_batch(records, world):
-    """Images, augmentation and random numbers; also after a resumption in the middle."""
-    settings = BatchSettings(**{**SMALL.__dict__, "augmentation": AUGMENTED_MORE})
-    for rank in range(world):
-        ranks = {"rank": rank, "world": world}
-        large = make_loader(records, settings, batch_size=3, **ranks)
-        parts = make_loader(records, settings, batch_size=1, accumulate=3, **ranks)
-        assert parts.steps_per_epoch == large.steps_per_epoch
-        for start in (0, large.steps_per_epoch - 1):
-            small = list(parts.epoch(2, start))
-            assert len(small) == 3 * (large.steps_per_epoch - start)
-            for k, whole in enumerate(large.epoch(2, start)):
-                for array, *pieces in zip(whole, *small[3 * k : 3 * k + 3]):
-                    np.testing.assert_array_equal(array, np.concatenate(pieces))
-
-
 def test_images_of_rare_classes_are_shown_more_often(records):
     """Class 2 is in one of seven images; of the first four only, it would be in one of four."""
     records.info.labels = [[1], [1, 2], [1], [], [1], [1], [1]]

@@ -49,7 +49,7 @@ class TrainLoader:
 
     Every epoch shows every image at least once, in an order, with augmentation and with samples that follow from the
     seed, the epoch and the position in the epoch alone. ``epoch(e, start_step=s)`` therefore gives exactly the batches
-    that ``epoch(e)`` would have given from step s on; a step has ``accumulate`` batches.
+    that ``epoch(e)`` would have given from step s on.
 
     objects_left_out counts the objects that did not fit into the batches handed out so far.
     """
@@ -72,7 +72,6 @@ class TrainLoader:
         world: int = 1,
         workers: int = 2,
         images: int = 0,
-        accumulate: int = 1,
         repeat_threshold: float = 0.0,
     ) -> None:
         """Prepares the batches of this ``rank`` of ``world``; ``workers`` threads make them.
@@ -88,7 +87,6 @@ class TrainLoader:
             world: number of processes.
             workers: number of threads.
             images: use only the first so many; 0: all.
-            accumulate: batches of a step, which follow each other; they hold what one large batch would hold.
             repeat_threshold: see ``repeat_factors``; 0: every image is shown once.
 
         Raises:
@@ -105,7 +103,7 @@ class TrainLoader:
             self._factors = repeat_factors(_labels(records.info)[: images or None], repeat_threshold)
         self._settings = settings or BatchSettings()
         self._seed, self._batch_size, self._rank, self._world = seed, batch_size, rank, world
-        self._workers, self._accumulate = workers, accumulate
+        self._workers = workers
         self._img_size = (img_height, img_width)
         self._grids = {
             canvas: anchor_grid(*canvas, anchor_scales, anchor_ratios, anchor_strides, anchor_rounding, box_convention)
@@ -146,7 +144,7 @@ class TrainLoader:
             box_convention=cfg.box_convention,
             settings=settings,
             seed=cfg.seed,
-            batch_size=cfg.batch_size,
+            batch_size=cfg.batch_size * cfg.accumulate_steps,
             rank=rank,
             world=world,
             workers=cfg.num_parallel_workers,
@@ -177,7 +175,7 @@ class TrainLoader:
 
     @property
     def _images_per_step(self) -> int:
-        return self._batch_size * self._accumulate * self._world
+        return self._batch_size * self._world
 
     @property
     def _upright(self) -> np.ndarray:
@@ -198,8 +196,8 @@ class TrainLoader:
 
     def _tasks(self, epoch: int, start_step: int) -> Generator[_Row, None, None]:
         """Yields the rows of the batches from ``start_step`` on, each with its samples read."""
-        every, share = self._images_per_step, self._batch_size * self._accumulate
-        own = slice(self._rank * share, (self._rank + 1) * share)
+        every = self._images_per_step
+        own = slice(self._rank * self._batch_size, (self._rank + 1) * self._batch_size)
         plan = plan_epoch(self._upright, every, self._seed, epoch, self._factors)[:, own]
         ratio = self._settings.augmentation.copy_paste_ratio
         partners = plan_partners(len(plan), every, len(self._sizes), ratio, self._seed, epoch)[:, own]
@@ -207,13 +205,11 @@ class TrainLoader:
         with closing(self._records.iter_rows(wanted[wanted >= 0].tolist())) as samples:
             for step in range(start_step, len(plan)):
                 canvas = canvas_for(*self._sizes[plan[step, 0]], *self._img_size)
+                batch = empty_batch(self._batch_size, canvas, self._settings)
                 first = step * every + own.start
-                for number in range(share):
-                    row = number % self._batch_size
-                    if row == 0:
-                        batch = empty_batch(self._batch_size, canvas, self._settings)
-                    sample, partner = next(samples), next(samples) if partners[step, number] >= 0 else None
-                    key = (self._seed, epoch, first + number)
+                for row in range(self._batch_size):
+                    sample, partner = next(samples), next(samples) if partners[step, row] >= 0 else None
+                    key = (self._seed, epoch, first + row)
                     yield _Row(batch, row, sample, partner, self._grids[canvas], self._settings, key)
 
 

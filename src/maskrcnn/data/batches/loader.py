@@ -79,7 +79,7 @@ class TrainLoader:
         Args:
             records: where the samples come from.
             img_height, img_width: of a landscape canvas.
-            anchor_scales, anchor_ratios, anchor_strides, anchor_rounding, inclusive_boxes: see ``anchor_grid``.
+            anchor_scales, anchor_ratios, anchor_strides, anchor_rounding, box_convention: see ``anchor_grid``.
             settings: what a sample is turned into.
             seed: of the run.
             batch_size: images of a batch.

@@ -18,9 +18,9 @@ import numpy as np
 from maskrcnn.config import Config
 from maskrcnn.config.schema import Given
 from maskrcnn.errors import DataError
-from maskrcnn.inference.images import ImageSource, Skipped, load_batches
+from maskrcnn.inference.images import ImageSource
 from maskrcnn.inference.open import OpenedModel, needs_mindspore, open_model
-from maskrcnn.inference.pipeline import Speed, detect_batches
+from maskrcnn.inference.pipeline import InferenceRun
 from maskrcnn.inference.predictor import find_images
 from maskrcnn.inference.result import Result
 
@@ -98,12 +98,12 @@ class Model:
             DataError: an image is missing or cannot be decoded; the results before it have been given.
         """
         settings, ids = self._opened.settings, tuple(range(1, len(self.class_names) + 1))
-        skipped: list[Skipped] = []
         paths: dict[int, Path] = {}  # of the images whose results have not been given
-        batches = load_batches(_noted(_sources(images), paths), settings, skipped)
+        run = InferenceRun(self._opened.detector, _noted(_sources(images), paths), ids, settings)
+        skipped = run.skipped
         waiting: dict[int, Result] = {}
         due = 0
-        for found in detect_batches(self._opened.detector, batches, ids, settings, Speed()):
+        for found in run:
             result = Result.of_records(found, self.class_names, self._opened.category_ids)
             waiting[found.source.image_id] = result.above(score)
             while due in waiting:

@@ -29,6 +29,7 @@ COMMANDS = {
     "convert": Command("convert", "bring weights from elsewhere, and take them back"),
     "prepare": Command("prepare", "make a data set of labels in any format"),
     "check": Command("check", "look a data set over before training"),
+    "download": Command("download", "fetch COCO 2017"),
     "shapes": Command("shapes", "draw a small data set of shapes"),
     "config": Command("config", "translate a configuration of MindSpore's model zoo"),
     "launch": Command("launch", "run train.py or eval.py as several processes"),

@@ -18,6 +18,8 @@ EVERYDAY = (
     "test_max_per_img",
     "mask_thr_binary",
     "predict_exif",
+    "tile",
+    "overlap",
     "device_target",
     "test_batch_size",
 )

@@ -296,6 +296,10 @@ class Config:
     )
     single_result: bool = _key(False, "AP of every image for itself, too, in metrics.json")
     proposal_recall: bool = _key(False, "recall of the proposals, too: AR@100, AR@300 and AR@1000, see rpn_max_num")
+    tile: int = _key(
+        0, "cut larger images into tiles of so many pixels and merge what is found there; 0 = off", least=0
+    )
+    overlap: float = _key(0.2, "share of a tile that neighbouring tiles have in common", least=0, most=0.9)
     picture_score_thr: float = _key(0.5, "lowest score drawn in pictures", least=0, most=1)
     predict_output: str = _key("predictions", "folder of the pictures and JSON of predict.py")
     predict_exif: bool = _key(True, "rotate photographs as their EXIF orientation says in predict.py")

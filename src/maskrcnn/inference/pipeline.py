@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from operator import length_hint
 from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from maskrcnn.inference.images import ImageBatch, ImageSource, LoadedImage, Skipped, load_batches
+from maskrcnn.errors import DataError
+from maskrcnn.inference.images import ImageBatch, ImageSource, LoadedImage, Skipped, decode_file, load_batches
 from maskrcnn.inference.paste import encode_masks
-from maskrcnn.inference.results import CategoryId, Detections, coco_records, objects_of_image
+from maskrcnn.inference.results import CategoryId, Detections, ImageObjects, coco_records, objects_of_image
 from maskrcnn.inference.settings import InferenceSettings
+from maskrcnn.inference.tiles import TileObjects, merge_tiles
+from maskrcnn.ops.tiling import Tile, tile_grid
 from maskrcnn.threads import map_in_order
 
 DetectorFunction = Callable[[np.ndarray, np.ndarray], Detections]
@@ -96,7 +100,7 @@ class InferenceRun:
     def __init__(
         self,
         detector: DetectorFunction,
-        sources: Sequence[ImageSource],
+        sources: Iterable[ImageSource],
         category_ids: Sequence[CategoryId],
         settings: InferenceSettings,
     ) -> None:
@@ -116,12 +120,16 @@ class InferenceRun:
         self.speed = Speed()
 
     def __iter__(self) -> Iterator[ImageResult]:
+        if self._settings.tile:
+            return detect_tiles(
+                self._detector, self._sources, self._category_ids, self._settings, self.skipped, self.speed
+            )
         batches = load_batches(self._sources, self._settings, self.skipped)
         return detect_batches(self._detector, batches, self._category_ids, self._settings, self.speed)
 
     def with_progress(self, title: str, *, hidden: bool = False) -> Iterable[ImageResult]:
         """Returns the run with a progress bar."""
-        return tqdm(self, total=len(self._sources), desc=title, unit="image", disable=hidden)
+        return tqdm(self, total=length_hint(self._sources) or None, desc=title, unit="image", disable=hidden)
 
 
 def detect_batches(
@@ -153,6 +161,85 @@ def detect_batches(
                 speed.postprocess_images += 1
                 speed.wall_seconds = time.perf_counter() - start
                 yield result
+
+
+def detect_tiles(
+    detector: DetectorFunction,
+    sources: Iterable[ImageSource],
+    category_ids: Sequence[CategoryId],
+    settings: InferenceSettings,
+    skipped: list[Skipped],
+    speed: Speed,
+) -> Iterator[ImageResult]:
+    """Yields the result of every image, found on its tiles and merged.
+
+    Args:
+        detector: The network.
+        sources: The images; one no larger than a tile is taken whole.
+        category_ids: The data set's own id of each label, that of label 1 first.
+        settings: The tiles, and how they become detections.
+        skipped: Images that cannot be used are appended to it.
+        speed: What the time was spent on is added to it; it counts tiles.
+
+    Raises:
+        DataError: An image cannot be used, and the settings are strict.
+    """
+    images: dict[int, _TiledImage] = {}  # by the number of each of their tiles that is under way
+    batches = load_batches(_tiles(sources, settings, images, skipped), settings, skipped)
+    labels = range(1, len(category_ids) + 1)
+    for result in detect_batches(detector, batches, labels, settings, speed):
+        image = images.pop(result.source.image_id)
+        image.add(result)
+        if len(image.found) == len(image.tiles):
+            merged = merge_tiles(image.found, *image.size)
+            objects = ImageObjects(merged.boxes, merged.scores, merged.labels, np.zeros((0, 0, 0), np.float32))
+            bbox, segm = coco_records(image.source.image_id, objects, merged.rles, category_ids)
+            yield ImageResult(image.source, image.size, bbox, segm)
+
+
+@dataclass
+class _TiledImage:
+    """An image of ``size`` (height, width) whose tiles are numbered from ``first``, and what was found on them."""
+
+    source: ImageSource
+    size: tuple[int, int]
+    tiles: list[Tile]
+    first: int
+    found: list[TileObjects] = field(default_factory=list)
+
+    def add(self, result: ImageResult) -> None:
+        boxes = np.array([record["bbox"] for record in result.bbox], np.float32).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        scores = np.array([record["score"] for record in result.bbox], np.float32)
+        labels = np.array([record["category_id"] for record in result.bbox], np.int32)
+        rles = [record["segmentation"] for record in result.segm]
+        tile = self.tiles[result.source.image_id - self.first]
+        self.found.append(TileObjects(tile, boxes, scores, labels, rles))
+
+
+def _tiles(
+    sources: Iterable[ImageSource],
+    settings: InferenceSettings,
+    images: dict[int, _TiledImage],
+    skipped: list[Skipped],
+) -> Iterator[ImageSource]:
+    """Yields the tiles of all images, numbered throughout; ``images`` has the image of each number."""
+    number = 0
+    for source in sources:
+        try:
+            rgb = decode_file(source)
+        except DataError as error:
+            if settings.strict:
+                raise
+            skipped.append(Skipped(source.path, str(error).removeprefix(f"{source.path}: ")))
+            continue
+        size = (rgb.shape[0], rgb.shape[1])
+        image = _TiledImage(source, size, tile_grid(*size, settings.tile, settings.overlap), number)
+        for tile in image.tiles:
+            images[number] = image
+            pixels = rgb[tile.top : tile.bottom, tile.left : tile.right]
+            yield ImageSource(number, source.path, content=pixels)
+            number += 1
 
 
 class _Detected(NamedTuple):

@@ -22,6 +22,8 @@ class InferenceSettings:
         workers: Threads that decode images, and threads that paste masks.
         mask_threshold: Lowest probability of a pixel that belongs to an object.
         paste: How masks are pasted, one of ``PASTE_RULES``.
+        tile: Side in pixels of the tiles that larger images are cut into; 0 takes images whole.
+        overlap: The share of a tile that neighbouring tiles have in common, or more.
         strict: Whether an image that cannot be read is an error; otherwise it is left out and reported.
     """
 
@@ -33,6 +35,8 @@ class InferenceSettings:
     workers: int
     mask_threshold: float
     paste: str
+    tile: int
+    overlap: float
     strict: bool
 
     @classmethod
@@ -47,5 +51,7 @@ class InferenceSettings:
             workers=cfg.num_parallel_workers,
             mask_threshold=cfg.mask_thr_binary,
             paste=cfg.paste,
+            tile=cfg.tile,
+            overlap=cfg.overlap,
             strict=cfg.strict,
         )

@@ -17,9 +17,7 @@ EVERYDAY = (
     "test_score_thr",
     "test_max_per_img",
     "mask_thr_binary",
-    "predict_exif",
     "tile",
-    "overlap",
     "device_target",
     "test_batch_size",
 )

@@ -26,7 +26,7 @@ FLOORS = (
     ("convert", "data.batches", "data.prepare", "export"),
     ("data.inspection", "inference"),
     ("api", "evaluation"),
-    ("report", "training"),
+    ("report", "serving", "training"),
     ("commands",),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

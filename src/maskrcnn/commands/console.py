@@ -25,6 +25,7 @@ COMMANDS = {
     "export": Command("export", "write a checkpoint as MINDIR, ONNX or AIR"),
     "postprocess": Command("postprocess", "score COCO result files"),
     "report": Command("report", "show what result files hold: one HTML page"),
+    "serve": Command("serve", "try a model in a browser, or use it over HTTP"),
     "compare": Command("compare", "show the curves of several runs: one HTML page"),
     "convert": Command("convert", "bring weights from elsewhere, and take them back"),
     "prepare": Command("prepare", "make a data set of labels in any format"),

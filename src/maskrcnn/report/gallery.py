@@ -21,7 +21,7 @@ from maskrcnn.report.error_types import FALSE, Outcome
 from maskrcnn.report.outcomes import Outcomes
 from maskrcnn.report.page import Picture
 
-PREVIEW_SIDE = 480  # pixels of a preview's longer side
+PREVIEW_SIDE = 416  # pixels of a preview's longer side
 PREVIEW_QUALITY = 62  # of WebP
 LEAST_SCORE = 0.05  # detections below it are counted, not drawn
 MOST_DETECTIONS = 100  # of an image that are drawn

@@ -49,6 +49,7 @@ def load(path: str | os.PathLike[str], **settings: Any) -> Model:
     given = {**settings, key: str(path)}
     cfg = Config.from_given(given, {name: Given(value, name) for name, value in given.items()})
     if needs_mindspore(Path(path)):
+        import maskrcnn.cli  # noqa: F401 - sets MindSpore's log level, which it reads when it is imported
         from maskrcnn.device import set_device  # imports MindSpore, which takes seconds
 
         set_device(cfg.device_target, cfg.device_id)

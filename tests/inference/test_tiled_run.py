@@ -12,6 +12,8 @@ from pycocotools import mask as coco_mask
 from tests.evaluation.oracle import box_frame_mask, settings
 
 from maskrcnn.api import Model
+from maskrcnn.data.formats import read_labels
+from maskrcnn.data.formats.labels import ReadOptions
 from maskrcnn.errors import DataError
 from maskrcnn.inference.images import ImageSource
 from maskrcnn.inference.open import OpenedModel
@@ -92,6 +94,19 @@ def test_prediction_and_the_python_interface_take_tiles(photograph, tmp_path: Pa
     (entry,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["images"]
     assert len(entry["detections"]) == len(masks) and entry["height"] == 400
     assert len(Model(opened)(path)) == len(masks)
+
+
+def test_predictions_are_labels_to_train_on_again(photograph, tmp_path: Path):
+    path, masks = photograph
+    opened = OpenedModel(bright_discs, NAMES, None, settings(img_height=384, img_width=576))
+    options = PredictionOptions(tmp_path / "out", labelme=True, masks=True, progress=False)
+    predict(opened, find_images([path]), options)
+    (image,) = read_labels(tmp_path / "out" / "labelme", ReadOptions()).images
+    assert image.path.samefile(path) and len(image.objects) == len(masks)
+    written = [cv2.imread(str(p), -1) for p in sorted((tmp_path / "out" / "masks" / "large").iterdir())]
+    assert len(written) == len(masks) and all(set(np.unique(mask)) == {0, 255} for mask in written)
+    union = np.any(written, axis=0)
+    assert (union & np.any(masks, axis=0)).sum() / (union | np.any(masks, axis=0)).sum() > 0.9
 
 
 def test_an_image_that_cannot_be_read_is_left_out_or_stops_a_strict_run(photograph):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from maskrcnn.data.sources.classes import ClassList
 from maskrcnn.errors import DataError, EvaluationError
 from maskrcnn.files import write_json
 from maskrcnn.inference.images import ImageSource, Skipped, decode_file
+from maskrcnn.inference.labelme import labelme_content
 from maskrcnn.inference.open import OpenedModel
 from maskrcnn.inference.pipeline import ImageResult, InferenceRun, Speed
 from maskrcnn.inference.visualize import draw_objects, is_own_picture, objects_from_records, save_picture
@@ -23,6 +28,7 @@ from maskrcnn.threads import map_in_order
 if TYPE_CHECKING:
     from maskrcnn.config import Config
 
+_UNSAFE = re.compile(r"[^\w.-]")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -45,6 +51,8 @@ class PredictionOptions:
     Attributes:
         output_dir: Folder of predictions.json and the pictures.
         picture_score: Lowest score of a detection in pictures.
+        labelme: Whether to write labelme/NAME.json of each image, with the detections of at least ``picture_score``.
+        masks: Whether to write masks/NAME/NUMBER_CLASS.png of the same detections: 255 where the object is, else 0.
         apply_exif: Whether to rotate a photograph as its EXIF orientation says, as viewers do: its height, width, boxes
             and masks are then those of the rotated one.
         progress: Whether to show progress bars.
@@ -52,13 +60,21 @@ class PredictionOptions:
 
     output_dir: str | os.PathLike[str]
     picture_score: float = 0.5
+    labelme: bool = False
+    masks: bool = False
     apply_exif: bool = True
     progress: bool = True
 
     @classmethod
     def from_config(cls, cfg: Config) -> PredictionOptions:
         """Returns the options of a run."""
-        return cls(cfg.predict_output, cfg.picture_score_thr, cfg.predict_exif)
+        return cls(
+            output_dir=cfg.predict_output,
+            picture_score=cfg.picture_score_thr,
+            labelme=cfg.predict_labelme,
+            masks=cfg.predict_masks,
+            apply_exif=cfg.predict_exif,
+        )
 
 
 class Prediction(NamedTuple):
@@ -134,6 +150,9 @@ def predict(model: OpenedModel, images: FoundImages, options: PredictionOptions)
     pictures = _picture_paths(images, folder)
     entries = [_entry(result, pictures[result.source.image_id], classes) for result in results]
     _write(folder, entries)  # before anything is drawn, which may fail or be interrupted
+    if options.labelme or options.masks:
+        for result in results:
+            write_labels(folder, pictures[result.source.image_id].with_suffix(""), result, classes, options)
 
     draw = partial(_draw, pictures=pictures, classes=classes, folder=folder, score=options.picture_score)
     workers = model.settings.workers
@@ -146,6 +165,32 @@ def predict(model: OpenedModel, images: FoundImages, options: PredictionOptions)
     if not_drawn:
         _write(folder, entries)
     return Prediction(entries, run.skipped, not_drawn, run.speed)
+
+
+def write_labels(folder: Path, name: Path, result: ImageResult, classes: ClassList, options: PredictionOptions) -> None:
+    """Writes the detections of an image as a LabelMe file and as mask images, as the options say.
+
+    Raises:
+        DataError: A file cannot be written.
+    """
+    names = dict(zip(classes.category_ids, classes.names))
+    kept = [
+        (names[box["category_id"]], mask["segmentation"], box["score"])
+        for box, mask in zip(result.bbox, result.segm)
+        if box["score"] >= options.picture_score
+    ]
+    if options.labelme:
+        path = folder / "labelme" / name.with_name(f"{name.name}.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = os.path.relpath(result.source.path.resolve(), path.parent.resolve())
+        labels, rles, scores = zip(*kept) if kept else ((), (), ())
+        write_json(path, labelme_content(image, result.size, labels, rles, scores))
+    if options.masks:
+        target = folder / "masks" / name
+        target.mkdir(parents=True, exist_ok=True)
+        for number, (label, rle, _) in enumerate(kept, 1):
+            png = cv2.imencode(".png", coco_mask.decode(rle) * np.uint8(255))[1]
+            (target / f"{number:03d}_{_UNSAFE.sub('_', label)}.png").write_bytes(png.tobytes())
 
 
 def _write(folder: Path, entries: list[dict[str, Any]]) -> None:

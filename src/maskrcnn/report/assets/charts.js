@@ -9,7 +9,7 @@ const figures = [];
  * same figures as a table. It is asked again at each `redraw`.
  */
 function addChart(parent, { title, note, height = 300, content }) {
-  const canvas = element("canvas", { role: "img" });
+  const canvas = element("canvas", { role: "img", "aria-label": title });
   const box = element("div", { class: "chart", style: `height: ${height}px` }, canvas);
   const data = element("details", {}, element("summary", {}, "As a table"));
   const node = element("figure", {},

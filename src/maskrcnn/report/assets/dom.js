@@ -30,7 +30,7 @@ function table(caption, head, rows) {
   return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     element("table", {},
       element("caption", { class: "unseen" }, caption),
-      element("thead", {}, element("tr", {}, head.map((cell) => element("th", { scope: "col" }, cell)))),
+      element("thead", {}, element("tr", {}, head.map((cell) => (cell instanceof Element && cell.matches("th") ? cell : element("th", { scope: "col" }, cell))))),
       element("tbody", {}, rows.map((row) => element("tr", {}, cells(row))))));
 }
 

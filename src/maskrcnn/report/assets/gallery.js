@@ -109,10 +109,7 @@ function arrange(list, status, chips) {
   shown.sort(ORDERS[state.sort][1]);
   ordered = shown.map((entry) => entry.n);
   for (const entry of shown) {
-    const { text, button } = cards[entry.n];
-    text.replaceChildren(...countTexts(entry));
-    button.setAttribute("aria-label", `${DATA.images[entry.n].name}: ${entry.missed} missed, ` +
-      `${entry.wrong} false, ${entry.correct} correct`);
+    cards[entry.n].text.replaceChildren(...countTexts(entry));
   }
   list.replaceChildren(...ordered.map((n) => cards[n].node));
   for (const id of FILTERS) chips.querySelector(`[data-count="${id}"]`).textContent = number(counts[id]);

@@ -18,7 +18,7 @@ function addOverview() {
   const tiles = element("div", { class: "tiles" },
     columns.flatMap(([name, figures]) => figures.slice(0, 2).map((row) => tile(`${SINGULAR[name]} ${row.name}`, figure(row.value)))));
   const rate = element("div", { class: "tiles" });
-  section("overview", "Overview", tiles, rate, table("Figures", ["", ...columns.map(([name]) => name), ""], rows));
+  section("overview", "Overview", tiles, rate, table("Figures", ["Metric", ...columns.map(([name]) => name), element("th", { scope: "col", class: "wide" }, "Meaning")], rows));
   follow(["kind", "score", "category"], () => {
     const { precision, recall, f1 } = rates();
     const of = state.category < 0 ? "" : ` of ${className(state.category)}`;
@@ -78,7 +78,7 @@ function addClasses() {
         onclick: () => choose({ category: chosen ? -1 : row.category }),
       }, row.name));
     }));
-    const content = table("Classes", head, body);
+    const content = table("All classes", head, body);
     content.querySelectorAll("thead th").forEach((cell, column) => {
       if (column === sorted.column) cell.setAttribute("aria-sort", sorted.falling ? "descending" : "ascending");
     });

@@ -16,6 +16,7 @@ def config(**changes):
         "base_lr": 0.02,
         "scale_lr": True,
         "batch_size": 2,
+        "accumulate_steps": 1,
         "epoch_size": 12,
         "lr_schedule": "step",
         "lr_step_fractions": (0.6667, 0.9167),
@@ -80,6 +81,11 @@ def test_what_cannot_work_is_refused():
         LearningRate(peak=1.0, total_steps=10, kind="poly")
     with pytest.raises(ConfigError, match="epoch_size"):
         LearningRate(peak=1.0, total_steps=0)
+
+
+def test_the_parts_of_a_step_count_together():
+    rate = LearningRate.from_config(config(accumulate_steps=4), steps_per_epoch=100, world_size=2)
+    assert rate.peak == pytest.approx(0.02)  # 2 images, 4 parts, 2 processes: 16 images a step
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,13 @@ def main(argv: Sequence[str] | None = None, defaults: Path | None = None) -> Non
         usage=f"{program('predict')} IMAGE_OR_FOLDER... --checkpoint_path FILE",
         everyday=EVERYDAY,
     )
+    if cfg.redraw:
+        from maskrcnn.inference.redraw import redraw
+
+        for item in redraw(cfg.redraw, cfg.predict_output, cfg.picture_score_thr):
+            print(f"note: no picture of {item.path}: {item.reason}")
+        print(f"the pictures of {cfg.redraw} are drawn again in {cfg.predict_output}")
+        return
     if not paths:
         raise ConfigError(f"it needs image files or folders: {program('predict')} IMAGE_OR_FOLDER...")
     # Only now, since these imports take time, and mistakes in the settings are to be told at once.

@@ -302,6 +302,7 @@ class Config:
     overlap: float = _key(0.2, "share of a tile that neighbouring tiles have in common", least=0, most=0.9)
     picture_score_thr: float = _key(0.5, "lowest score drawn in pictures", least=0, most=1)
     predict_output: str = _key("predictions", "folder of the pictures and JSON of predict.py")
+    redraw: str = _key("", "predictions.json to draw again, with another picture_score_thr, without a network")
     predict_labelme: bool = _key(False, "write a LabelMe file of each image, too, to correct and to train on")
     predict_masks: bool = _key(False, "write a mask PNG of each detection, too")
     predict_exif: bool = _key(True, "rotate photographs as their EXIF orientation says in predict.py")

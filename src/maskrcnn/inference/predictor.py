@@ -171,7 +171,7 @@ def write_labels(folder: Path, name: Path, result: ImageResult, classes: ClassLi
     """Writes the detections of an image as a LabelMe file and as mask images, as the options say.
 
     Raises:
-        DataError: A file cannot be written.
+        MaskRCNNError: A LabelMe file cannot be written.
     """
     names = dict(zip(classes.category_ids, classes.names))
     kept = [

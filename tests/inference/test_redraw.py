@@ -1,0 +1,43 @@
+"""Predictions drawn again: the pictures of the objects, and no network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tests.inference.test_predictor import everywhere, photograph, run
+
+from maskrcnn.commands.predict import main
+from maskrcnn.errors import DataError
+from maskrcnn.inference.redraw import redraw
+
+
+def test_the_same_pictures_come_out(tmp_path: Path):
+    for name in ("a.png", "b.jpg"):
+        photograph(tmp_path / "in" / name)
+    run(everywhere, [tmp_path / "in"], tmp_path / "out")
+    main(["--redraw", str(tmp_path / "out" / "predictions.json"), "--predict_output", str(tmp_path / "again")])
+    pictures = sorted((tmp_path / "out").glob("*.jpg"))
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert np.array_equal(cv2.imread(str(picture)), cv2.imread(str(tmp_path / "again" / picture.name)))
+
+
+def test_a_missing_image_is_named_and_a_file_of_something_else_refused(tmp_path: Path):
+    for name in ("a.png", "b.png"):
+        photograph(tmp_path / "in" / name)
+    run(everywhere, [tmp_path / "in"], tmp_path / "out")
+    (tmp_path / "in" / "a.png").unlink()
+    (failed,) = redraw(tmp_path / "out" / "predictions.json", tmp_path / "again", 0.5)
+    assert failed.path.name == "a.png" and "missing" in failed.reason
+    (tmp_path / "in" / "b.png").unlink()
+    with pytest.raises(DataError, match="none of the 2 images"):
+        redraw(tmp_path / "out" / "predictions.json", tmp_path / "again", 0.5)
+    for text in ("", "[]", "{", json.dumps({"images": [{"file": 5}]}), json.dumps({"images": [5]})):
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(DataError, match=r"x\.json is no file of predictions") as error:
+            redraw(tmp_path / "x.json", tmp_path / "again", 0.5)
+        assert "\n" not in str(error.value)

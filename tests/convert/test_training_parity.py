@@ -48,9 +48,7 @@ def batch(reference):
     boxes, labels = np.zeros((2, slots, 4), np.float32), np.zeros((2, slots), np.int32)
     crops = np.zeros((2, slots, cfg.mask_crop_size, cfg.mask_crop_size), np.uint8)
     grid = anchor_grid(HEIGHT, WIDTH, cfg.anchor_scales, cfg.anchor_ratios, cfg.anchor_strides, cfg.anchor_rounding)
-    settings = AssignSettings(
-        cfg.pos_iou_thr, cfg.neg_iou_thr, cfg.min_pos_iou, cfg.num_expected_pos, cfg.num_expected_neg
-    )
+    settings = AssignSettings.from_config(cfg)
     samples = []
     for i, (height, width) in enumerate(sizes.astype(int)):
         truth = reference[f"target/boxes_{i}"]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from maskrcnn.config import Config
 from maskrcnn.data.batches.batch import BatchSettings
 from maskrcnn.data.batches.loader import TrainLoader
 from maskrcnn.data.batches.targets import AssignSettings
 from maskrcnn.data.batches.views import Augmentation
 from maskrcnn.data.sources.sample import Sample
+from maskrcnn.ops.anchors import AnchorGrid, anchor_grid
 
 HEIGHT, WIDTH = 128, 192
 AUGMENTED = Augmentation(flip_ratio=0.5, photo_ratio=0.5, expand_ratio=1.5, multi_scale=(0.5, 1.0))
@@ -27,7 +30,19 @@ AUGMENTED_MORE = Augmentation(
     scale_jitter=(0.3, 2.0),
     copy_paste_ratio=0.7,
 )
-SMALL = BatchSettings(max_objects=6, crop_size=28, roi_keys=50, assign=AssignSettings(num_pos=8, num_total=32))
+ASSIGN = AssignSettings.from_config(Config())
+SMALL = BatchSettings(
+    max_objects=6,
+    crop_size=28,
+    roi_keys=50,
+    augmentation=Augmentation(),
+    assign=replace(ASSIGN, num_pos=8, num_total=32),
+    mask_targets="coverage",
+)
+
+
+def anchors(height: int, width: int) -> AnchorGrid:
+    return anchor_grid(height, width, (8,), (0.5, 1.0, 2.0), (4, 8, 16, 32, 64))
 
 
 def make_sample(image_id: int, height: int, width: int, objects: int = 3, crowd: int = 0) -> Sample:
@@ -77,7 +92,8 @@ class Records:
 
 def make_loader(records, settings=SMALL, **arguments) -> TrainLoader:
     arguments = {"seed": 1, "batch_size": 2, **arguments}
-    return TrainLoader(records, img_height=HEIGHT, img_width=WIDTH, settings=settings, **arguments)
+    sizes = {"img_height": HEIGHT, "img_width": WIDTH}
+    return TrainLoader(records, anchors=anchors, settings=settings, **{**sizes, **arguments})
 
 
 def assert_equal_batches(ours, theirs) -> None:

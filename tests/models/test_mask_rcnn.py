@@ -12,6 +12,7 @@ from tests.graph import Compiled, Gradient, to_tensor
 from tests.models.by_hand import ByHand
 from tests.models.parts import EQUAL_WEIGHTS, RATIOS, STRIDES, detection, resnet, small_network
 
+from maskrcnn.config import Config
 from maskrcnn.data.batches.batch import Batch
 from maskrcnn.data.batches.targets import AssignSettings, assign_anchors
 from maskrcnn.models.mask_rcnn import MaskRCNN
@@ -44,7 +45,7 @@ def make_batch(seed: int, labels, canvas=CANVAS, valid=1.0) -> Batch:
     boxes[..., 2:] = boxes[..., :2] + rng.uniform(0.15, 0.5, (n, G, 2)) * shape[::-1]
     boxes = np.where(labels[..., None] != 0, boxes, 0).astype(np.float32)
     grid = anchor_grid(height, width, SCALES, RATIOS, STRIDES)
-    settings = AssignSettings(num_pos=16, num_total=48)
+    settings = replace(AssignSettings.from_config(Config()), num_pos=16, num_total=48)
     anchors = [
         assign_anchors(grid, boxes[i][labels[i] != 0], labels[i][labels[i] != 0] < 0, settings, rng) for i in range(n)
     ]

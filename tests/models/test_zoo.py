@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import mindspore as ms
@@ -94,7 +95,11 @@ def test_anchor_targets():
     rng = np.random.default_rng(2)
     grid = anchor_grid(64, 128, (4,), (0.5, 1.0, 2.0), (4, 8, 16, 32, 64), rounding=True, convention="inclusive")
     truth = random_boxes(rng, 5)
-    settings = AssignSettings(num_pos=64, num_total=256, coder=reference.BoxCoder(ZEROS, (1.0,) * 4, "inclusive"))
+    settings = replace(
+        AssignSettings.from_config(Config()),
+        num_pos=64,
+        coder=reference.BoxCoder(ZEROS, (1.0,) * 4, "inclusive"),
+    )
     index, label, target = assign_anchors(grid, truth, np.zeros(5, bool), settings, rng)
     sampled = grid.boxes()[index] - np.float32([0, 0, 1, 1])
     overlap = zoo.iou(sampled, truth)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 from tests.data.loading import (
+    ASSIGN,
     HEIGHT,
     SMALL,
     WIDTH,
@@ -18,7 +19,6 @@ from tests.data.loading import (
 )
 
 from maskrcnn.data.batches.batch import BatchSettings
-from maskrcnn.data.batches.loader import TrainLoader
 from maskrcnn.data.batches.mask_crops import mask_crop, pixel_crop
 from maskrcnn.data.batches.order import Purpose, keyed_rng
 from maskrcnn.data.batches.targets import label_anchors
@@ -251,7 +251,8 @@ def test_photographs_with_their_annotations(coco_tiny):
                 rles=[coco.annToRLE(o)["counts"] for o in objects],
             )
         )
-    loader = TrainLoader(Records(samples), img_height=768, img_width=1280, seed=1, batch_size=2)
+    settings = replace(SMALL, max_objects=128, crop_size=112, roi_keys=2128, assign=ASSIGN)
+    loader = make_loader(Records(samples), settings, img_height=768, img_width=1280)
     by_id = {sample.image_id: sample for sample in samples}
     for batch in loader.epoch(0):
         for row, image_id in enumerate(batch.image_id):

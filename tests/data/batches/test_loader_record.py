@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.data.loading import (
+    ASSIGN,
     Records,
+    anchors,
     assert_equal_batches,
     loader_threads,
     make_sample,
@@ -70,7 +72,8 @@ def test_a_record_on_disk_gives_the_batches_of_its_samples(record):
         Records(list(reader.iter_rows(range(len(reader))))),
         img_height=128,
         img_width=256,
-        settings=BatchSettings(5, 56, cfg.rpn_proposal_max_num + 5, Augmentation(flip_ratio=0.5)),
+        anchors=anchors,
+        settings=BatchSettings(5, 56, cfg.rpn_proposal_max_num + 5, Augmentation(flip_ratio=0.5), ASSIGN, "coverage"),
         seed=cfg.seed,
         batch_size=2,
     )

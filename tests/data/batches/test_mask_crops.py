@@ -61,7 +61,7 @@ def test_soft_targets_are_roi_align_of_the_whole_mask(size):
     rois[0], rois[1] = [0, 0, WIDTH, HEIGHT], [WIDTH - 30, HEIGHT - 20, WIDTH, HEIGHT]
     found = soft_targets(masks, boxes, rois, 124, size)
     for mask, roi, target in zip(masks, rois, found):
-        expected = reference.roi_align([mask[None]], (1,), roi[None], size, sampling=0, aligned=False)
+        expected = reference.roi_align([mask[None]], (1,), roi[None], [0], size, sampling=0, aligned=False)
         np.testing.assert_allclose(target.reshape(-1), expected[0, :, 0], atol=1e-4)
     assert 0.05 < found.mean() < 0.95
     assert ((found > 0.01) & (found < 0.99)).mean() > 0.05  # soft

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
+from tests.data.loading import ASSIGN
 
 from maskrcnn.data.batches.mask_crops import mask_crop
-from maskrcnn.data.batches.targets import AssignSettings, assign_anchors, label_anchors
+from maskrcnn.data.batches.targets import assign_anchors, label_anchors
 from maskrcnn.errors import DataError
 from maskrcnn.ops.anchors import anchor_grid
 from maskrcnn.ops.reference import BoxCoder
@@ -82,7 +85,7 @@ def test_labels_and_samples_equal_torchvision(parity_file, number):
     grid = anchor_grid(192, 256, [8], [0.5, 1.0, 2.0], STRIDES, rounding=True)
     boxes = expected[f"target/boxes_{number}"]
     crowd = np.zeros(len(boxes), bool)
-    settings = AssignSettings(min_pos_iou=0.0, num_pos=32, num_total=64)
+    settings = replace(ASSIGN, min_pos_iou=0.0, num_pos=32, num_total=64)
     labels, _ = label_anchors(grid, boxes, crowd, settings)
     np.testing.assert_array_equal(labels, expected["train/rpn_anchor_labels"][number])
     sample = assign_anchors(grid, boxes, crowd, settings, rng=None)
@@ -96,7 +99,7 @@ def test_labels_and_samples_equal_torchvision(parity_file, number):
 def test_labels_equal_the_dense_reference(height, width, min_pos_iou, count):
     grid = anchor_grid(height, width, [8], [0.5, 1.0, 2.0], STRIDES)
     anchors = dense_anchors(height, width)
-    settings = AssignSettings(min_pos_iou=min_pos_iou)
+    settings = replace(ASSIGN, min_pos_iou=min_pos_iou)
     for seed in range(4):
         rng = np.random.default_rng([seed, count])
         boxes = random_boxes(rng, count, height, width)
@@ -113,7 +116,7 @@ def test_several_scales_and_five_hundred_objects():
     anchors = np.stack(sizes, axis=1).reshape(-1, 4)
     rng = np.random.default_rng(0)
     boxes, crowd = random_boxes(rng, 500, 192, 256), rng.random(500) < 0.02
-    settings = AssignSettings(min_pos_iou=0.0)
+    settings = replace(ASSIGN, min_pos_iou=0.0)
     labels, matched = label_anchors(grid, boxes, crowd, settings)
     expected, expected_match = dense_labels(anchors, boxes, crowd, settings)
     np.testing.assert_array_equal(labels, expected)
@@ -123,7 +126,7 @@ def test_several_scales_and_five_hundred_objects():
 def test_every_object_finds_an_anchor_on_the_full_canvas():
     grid = anchor_grid(768, 1280, [8], [0.5, 1.0, 2.0], STRIDES)
     boxes = random_boxes(np.random.default_rng(2), 40, 768, 1280)
-    labels, matched = label_anchors(grid, boxes, np.zeros(40, bool), AssignSettings(min_pos_iou=0.0))
+    labels, matched = label_anchors(grid, boxes, np.zeros(40, bool), replace(ASSIGN, min_pos_iou=0.0))
     # Objects 1 and 3 are equal, so every anchor of theirs goes to the first.
     assert len(set(matched[labels == 1])) >= 35
 
@@ -131,7 +134,7 @@ def test_every_object_finds_an_anchor_on_the_full_canvas():
 def test_crowd_is_neither_object_nor_background():
     grid = anchor_grid(192, 256, [8], [0.5, 1.0, 2.0], STRIDES)
     boxes = np.array([[0, 0, 256, 192], [40, 40, 90, 100]], np.float32)
-    labels, _ = label_anchors(grid, boxes, np.array([True, True]), AssignSettings())
+    labels, _ = label_anchors(grid, boxes, np.array([True, True]), ASSIGN)
     inside = (dense_anchors(192, 256)[:, :2] >= 0).all(axis=1) & (dense_anchors(192, 256)[:, 2:] <= [256, 192]).all(
         axis=1
     )
@@ -141,8 +144,8 @@ def test_crowd_is_neither_object_nor_background():
 def test_an_object_within_a_crowd_keeps_its_anchors():
     grid = anchor_grid(192, 256, [8], [0.5, 1.0, 2.0], STRIDES)
     boxes = np.array([[0, 0, 256, 192], [48, 48, 80, 80]], np.float32)
-    labels, matched = label_anchors(grid, boxes, np.array([True, False]), AssignSettings())
-    alone, _ = label_anchors(grid, boxes[1:], np.array([False]), AssignSettings())
+    labels, matched = label_anchors(grid, boxes, np.array([True, False]), ASSIGN)
+    alone, _ = label_anchors(grid, boxes[1:], np.array([False]), ASSIGN)
     np.testing.assert_array_equal(labels == 1, alone == 1)
     assert (matched[labels == 1] == 1).all()
 
@@ -150,7 +153,7 @@ def test_an_object_within_a_crowd_keeps_its_anchors():
 def test_samples_are_drawn_evenly_and_repeat_with_the_key():
     grid = anchor_grid(192, 256, [8], [0.5, 1.0, 2.0], STRIDES)
     boxes = random_boxes(np.random.default_rng(8), 30, 192, 256)
-    crowd, settings = np.zeros(30, bool), AssignSettings(min_pos_iou=0.0, num_pos=8, num_total=64)
+    crowd, settings = np.zeros(30, bool), replace(ASSIGN, min_pos_iou=0.0, num_pos=8, num_total=64)
     labels, _ = label_anchors(grid, boxes, crowd, settings)
     drawn = np.zeros(grid.size)
     for seed in range(300):
@@ -170,7 +173,7 @@ def test_samples_are_drawn_evenly_and_repeat_with_the_key():
 def test_few_positives_leave_their_places_to_negatives_and_the_rest_is_padding():
     grid = anchor_grid(64, 64, [8], [1.0], [32, 64])
     boxes = np.array([[0, 0, 40, 64], [0, 0, 64, 64]], np.float32)
-    settings = AssignSettings(min_pos_iou=0.0, num_pos=128, num_total=256)
+    settings = replace(ASSIGN, min_pos_iou=0.0, num_pos=128, num_total=256)
     labels, _ = label_anchors(grid, boxes, np.array([False, True]), settings)
     sample = assign_anchors(grid, boxes, np.array([False, True]), settings, np.random.default_rng(0))
     positives, negatives = (labels == 1).sum(), (labels == 0).sum()
@@ -185,7 +188,7 @@ def test_targets_lead_from_the_anchor_to_the_object():
     grid = anchor_grid(192, 256, [8], [0.5, 1.0, 2.0], STRIDES)
     boxes = random_boxes(np.random.default_rng(4), 12, 192, 256)
     means, stds = (0.1, 0.0, 0.0, -0.2), (0.1, 0.1, 0.2, 0.2)
-    settings = AssignSettings(min_pos_iou=0.0, coder=BoxCoder(means, stds, "continuous"))
+    settings = replace(ASSIGN, min_pos_iou=0.0, coder=BoxCoder(means, stds, "continuous"))
     sample = assign_anchors(grid, boxes, np.zeros(12, bool), settings, rng=None)
     labels, matched = label_anchors(grid, boxes, np.zeros(12, bool), settings)
     chosen = sample.label == 1

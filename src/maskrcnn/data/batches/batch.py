@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from maskrcnn.data.sources.orientation import orient
 from maskrcnn.data.sources.sample import Sample
 from maskrcnn.errors import DataError
 from maskrcnn.ops.anchors import AnchorGrid
+
+if TYPE_CHECKING:
+    from maskrcnn.config import Config
 
 MIN_SIDE = 1e-3  # pixels on the canvas; boxes thinner than this have no finite regression target
 IGNORED = -1  # label of a region where nothing is learnt about background
@@ -68,12 +71,24 @@ class BatchSettings:
         mask_targets: "coverage" cuts masks out in the frame of their box, "torchvision" out of the canvas by pixels.
     """
 
-    max_objects: int = 128
-    crop_size: int = 112
-    roi_keys: int = 2128
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    assign: AssignSettings = field(default_factory=AssignSettings)
-    mask_targets: str = "coverage"
+    max_objects: int
+    crop_size: int
+    roi_keys: int
+    augmentation: Augmentation
+    assign: AssignSettings
+    mask_targets: str
+
+    @classmethod
+    def from_config(cls, cfg: Config) -> BatchSettings:
+        """Returns the settings of a run."""
+        return cls(
+            max_objects=cfg.max_instance_count,
+            crop_size=cfg.mask_crop_size,
+            roi_keys=cfg.rpn_proposal_max_num + cfg.max_instance_count,
+            augmentation=Augmentation.from_config(cfg),
+            assign=AssignSettings.from_config(cfg),
+            mask_targets=cfg.mask_targets,
+        )
 
 
 def empty_batch(size: int, canvas: tuple[int, int], settings: BatchSettings) -> Batch:

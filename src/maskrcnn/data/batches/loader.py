@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import cv2
@@ -11,13 +12,10 @@ import numpy as np
 
 from maskrcnn.data.batches.batch import Batch, BatchSettings, empty_batch, fill_row
 from maskrcnn.data.batches.order import plan_epoch, plan_partners, repeat_factors, steps_per_epoch
-from maskrcnn.data.batches.targets import AssignSettings
 from maskrcnn.data.batches.transforms import canvas_for
-from maskrcnn.data.batches.views import Augmentation
 from maskrcnn.data.sources.sample import Sample
 from maskrcnn.errors import DataError
 from maskrcnn.ops.anchors import AnchorGrid, anchor_grid
-from maskrcnn.ops.reference import BoxCoder
 from maskrcnn.threads import map_in_order
 
 if TYPE_CHECKING:
@@ -51,7 +49,8 @@ class TrainLoader:
     seed, the epoch and the position in the epoch alone. ``epoch(e, start_step=s)`` therefore gives exactly the batches
     that ``epoch(e)`` would have given from step s on.
 
-    objects_left_out counts the objects that did not fit into the batches handed out so far.
+    Attributes:
+        objects_left_out: objects that were only ignored in the batches handed out so far, as they did not fit.
     """
 
     def __init__(
@@ -60,12 +59,8 @@ class TrainLoader:
         *,
         img_height: int,
         img_width: int,
-        anchor_scales: Sequence[float] = (8,),
-        anchor_ratios: Sequence[float] = (0.5, 1.0, 2.0),
-        anchor_strides: Sequence[int] = (4, 8, 16, 32, 64),
-        anchor_rounding: bool = False,
-        box_convention: str = "continuous",
-        settings: BatchSettings | None = None,
+        anchors: Callable[[int, int], AnchorGrid],
+        settings: BatchSettings,
         seed: int,
         batch_size: int,
         rank: int = 0,
@@ -78,8 +73,9 @@ class TrainLoader:
 
         Args:
             records: where the samples come from.
-            img_height, img_width: of a landscape canvas.
-            anchor_scales, anchor_ratios, anchor_strides, anchor_rounding, box_convention: see ``anchor_grid``.
+            img_height: rows of the landscape canvas.
+            img_width: columns of the landscape canvas.
+            anchors: gives the anchors of a canvas of so many rows and columns.
             settings: what a sample is turned into.
             seed: of the run.
             batch_size: images of a batch.
@@ -101,14 +97,12 @@ class TrainLoader:
         self._factors = None
         if repeat_threshold:
             self._factors = repeat_factors(_labels(records.info)[: images or None], repeat_threshold)
-        self._settings = settings or BatchSettings()
+        self._settings = settings
         self._seed, self._batch_size, self._rank, self._world = seed, batch_size, rank, world
         self._workers = workers
         self._img_size = (img_height, img_width)
-        self._grids = {
-            canvas: anchor_grid(*canvas, anchor_scales, anchor_ratios, anchor_strides, anchor_rounding, box_convention)
-            for canvas in (canvas_for(1, 1, *self._img_size), canvas_for(2, 1, *self._img_size))
-        }
+        canvases = canvas_for(1, 1, *self._img_size), canvas_for(2, 1, *self._img_size)
+        self._grids = {canvas: anchors(*canvas) for canvas in canvases}
         self.objects_left_out = 0
 
     @classmethod
@@ -116,33 +110,19 @@ class TrainLoader:
         """Builds the loader of a training run from its configuration and the record at ``record_path``."""
         from maskrcnn.data.records.reader import RecordReader  # imports MindSpore, which takes seconds
 
-        assign = AssignSettings(
-            pos_iou_thr=cfg.pos_iou_thr,
-            neg_iou_thr=cfg.neg_iou_thr,
-            min_pos_iou=cfg.min_pos_iou,
-            num_pos=cfg.num_expected_pos,
-            num_total=cfg.num_expected_neg,
-            crowd_iou_thr=cfg.crowd_iou_thr,
-            coder=BoxCoder(cfg.rpn_target_means, cfg.rpn_target_stds, cfg.box_convention),
-        )
-        settings = BatchSettings(
-            max_objects=cfg.max_instance_count,
-            crop_size=cfg.mask_crop_size,
-            mask_targets=cfg.mask_targets,
-            roi_keys=cfg.rpn_proposal_max_num + cfg.max_instance_count,
-            augmentation=Augmentation.from_config(cfg),
-            assign=assign,
-        )
         return cls(
             RecordReader(record_path),
             img_height=cfg.img_height,
             img_width=cfg.img_width,
-            anchor_scales=cfg.anchor_scales,
-            anchor_ratios=cfg.anchor_ratios,
-            anchor_strides=cfg.anchor_strides,
-            anchor_rounding=cfg.anchor_rounding,
-            box_convention=cfg.box_convention,
-            settings=settings,
+            anchors=partial(
+                anchor_grid,
+                scales=cfg.anchor_scales,
+                ratios=cfg.anchor_ratios,
+                strides=cfg.anchor_strides,
+                rounding=cfg.anchor_rounding,
+                convention=cfg.box_convention,
+            ),
+            settings=BatchSettings.from_config(cfg),
             seed=cfg.seed,
             batch_size=cfg.batch_size * cfg.accumulate_steps,
             rank=rank,

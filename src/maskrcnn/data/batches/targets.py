@@ -7,17 +7,19 @@ anchors around it, not with all 245,520 of a 768 x 1280 canvas.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from maskrcnn.ops.anchors import AnchorGrid, AnchorLevel
 from maskrcnn.ops.reference import BoxCoder
 
+if TYPE_CHECKING:
+    from maskrcnn.config import Config
+
 # Anchors whose IoU with an object is within this of the object's best count as equally good; such ties are exact in
 # real arithmetic, where an object lies inside several anchors.
 TIE = 1e-9
-PLAIN = BoxCoder((0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0), "continuous")
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,26 @@ class AssignSettings:
         coder: normalisation of the box targets, and the convention of the objects' boxes.
     """
 
-    pos_iou_thr: float = 0.7
-    neg_iou_thr: float = 0.3
-    min_pos_iou: float = 0.3
-    num_pos: int = 128
-    num_total: int = 256
-    crowd_iou_thr: float = 0.7
-    coder: BoxCoder = PLAIN
+    pos_iou_thr: float
+    neg_iou_thr: float
+    min_pos_iou: float
+    num_pos: int
+    num_total: int
+    crowd_iou_thr: float
+    coder: BoxCoder
+
+    @classmethod
+    def from_config(cls, cfg: Config) -> AssignSettings:
+        """Returns the settings of a run."""
+        return cls(
+            pos_iou_thr=cfg.pos_iou_thr,
+            neg_iou_thr=cfg.neg_iou_thr,
+            min_pos_iou=cfg.min_pos_iou,
+            num_pos=cfg.num_expected_pos,
+            num_total=cfg.num_expected_neg,
+            crowd_iou_thr=cfg.crowd_iou_thr,
+            coder=BoxCoder(cfg.rpn_target_means, cfg.rpn_target_stds, cfg.box_convention),
+        )
 
 
 class AnchorSample(NamedTuple):

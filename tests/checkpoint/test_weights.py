@@ -7,10 +7,10 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import nn
+from mindspore import Parameter, Tensor, nn
 from tests.training.tiny import TinyNet
 
-from maskrcnn.checkpoint.weights import LoadedWeights, load_pretrained
+from maskrcnn.checkpoint.weights import LoadedWeights, assign, load_pretrained
 from maskrcnn.errors import CheckpointError
 
 
@@ -76,6 +76,18 @@ def test_nothing_matched_is_an_error():
         match=r"matches nothing in the network: it has fc, the network has .*maskrcnn\.convert",
     ):
         load_pretrained(TinyNet(), weights({"fc": np.ones(3, np.float32)}))
+
+
+def test_negative_variances_are_refused():
+    """Their square root is what batch normalisation divides by: everything behind it would be NaN."""
+    variance = Parameter(Tensor(np.ones(2, np.float32)), name="moving_variance")
+    with pytest.raises(CheckpointError, match=r"x\.ckpt holds negative variances in backbone\.bn1\.moving_variance"):
+        assign(
+            {"backbone.bn1.moving_variance": variance},
+            {"backbone.bn1.moving_variance": np.array([1, -1e-3], np.float32)},
+            Path("x.ckpt"),
+        )
+    np.testing.assert_array_equal(variance.asnumpy(), [1, 1])
 
 
 def test_values_that_are_not_finite_are_refused(source):

@@ -117,10 +117,12 @@ def test_classifiers_become_backbones(backbone) -> None:
     np.testing.assert_array_equal(ours["backbone.layer3.1.conv2.weight"], arrays["layer3.1.conv2.weight"])
 
     theirs = {**foreign.zoo_resnet(backbone), "end_point.weight": (10, width), "end_point.bias": (10,)}
-    theirs.update({"moments.conv1.weight": (64, 3, 7, 7), "learning_rate": ()})
+    theirs.update(
+        {"moments.conv1.weight": (64, 3, 7, 7), "learning_rate": (), "beta1_power": (1,), "beta2_power": (1,)}
+    )
     arrays = foreign.filled(theirs)
     ours, result = converted(arrays, norm_eps=1e-5)
-    assert len(result.left_out) == 4
+    assert len(result.left_out) == 6
     for name in foreign.zoo_resnet(backbone):
         np.testing.assert_array_equal(ours[f"backbone.{name}"], arrays[name])
 

@@ -21,6 +21,8 @@ STATISTICS = ("moving_mean", "moving_variance")  # of batch normalisation alone
 # What MindSpore's optimizers and train cells leave in a checkpoint besides the network.
 TRAINING_STATE = (*MOMENT_PREFIXES, "accum.", "stat.")
 TRAINING_COUNTERS = {
+    "beta1_power",
+    "beta2_power",
     "global_step",
     "learning_rate",
     "momentum",
@@ -221,10 +223,12 @@ def load_weights(network: nn.Cell, weights: LoadedWeights) -> None:
 
 
 def assign(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray], path: Path) -> None:
-    """Sets the parameters named in ``arrays``, whose shapes fit; CheckpointError for a NaN or infinity."""
+    """Sets the parameters named in ``arrays``, whose shapes fit; CheckpointError for values that no network has."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise CheckpointError(f"{path} holds values that are not finite in {name}: use another checkpoint")
+        if name.endswith("moving_variance") and (array < 0).any():
+            raise CheckpointError(f"{path} holds negative variances in {name}: use another checkpoint")
         dtype = ms.dtype_to_nptype(parameters[name].dtype)
         parameters[name].set_data(ms.Tensor(np.asarray(array, dtype)))
 

@@ -62,6 +62,7 @@ def test_a_cut_file_is_refused(tmp_path, cut):
         (b'{"images": [' + b"[" * 100_000 + b"]" * 100_000 + b"]}", "nested too deeply"),
         (b'{"info": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}", "nested too deeply"),
         (b'{"images": ' + b"[" * 100_000, "nested too deeply"),
+        (b'{"images": []} {"images": []}', "there is more after the object's end"),
     ],
 )
 def test_damage_is_named(tmp_path, data, message):

@@ -47,7 +47,7 @@ def test_runs_of_random_masks(seed):
 def test_polygons_are_united_and_short_ones_left_out():
     square = [2, 3, 12, 3, 12, 13, 2, 13]
     other = [8.0, 8.0, 30.0, 8.0, 30.0, 20.0, 8.0, 20.0]
-    found = decode(encode_segmentation([square, [1, 1, 2, 2], other, [1, 2, 3, 4, 5, 6, 7]], HEIGHT, WIDTH))
+    found = decode(encode_segmentation([square, [1, 1, 2, 2], other, [1, 2, 3]], HEIGHT, WIDTH))
     expected = np.zeros((HEIGHT, WIDTH), np.uint8)
     expected[3:13, 2:12] = 1
     expected[8:20, 8:30] = 1
@@ -92,7 +92,8 @@ ALL = HEIGHT * WIDTH
     [
         ([[]], "three points"),
         ([[1, 2, 3, 4]], "three points"),
-        ([[1, 2, 3, 4, 5, 6, 7]], "three points"),
+        ([[1, 2, 3, 4, 5, 6, 7]], "odd number of coordinates"),
+        ([[1, 2, 9, 2, 9, 9], [1, 2, 3, 4, 5, 6, 7]], "odd number of coordinates"),
         ([[5, 5, 5, 5, 5, 5]], "covers no pixel"),
         ([[1, 1, 9, 1, 5, 1]], "covers no pixel"),
         ([[-9, -9, -5, -9, -5, -5]], "covers no pixel"),

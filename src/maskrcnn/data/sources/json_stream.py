@@ -63,6 +63,7 @@ def iter_elements(
             if more:
                 cursor.take(",")
         cursor.take("}")
+        cursor.take("")
 
 
 def parse_bytes(data: bytes) -> Any:
@@ -114,9 +115,10 @@ class _Cursor:
             self._fill()
 
     def take(self, expected: str) -> None:
+        """Consumes the next character, which must be this one; "" is the end of the file."""
         if self.peek() != expected:
-            raise self._broken(f"expected '{expected}'")
-        self._pos += 1
+            raise self._broken(f"expected '{expected}'" if expected else "there is more after the object's end")
+        self._pos += len(expected)
 
     def value(self) -> tuple[Any, int, int]:
         """Consumes one value of any kind; returns it with its byte range."""

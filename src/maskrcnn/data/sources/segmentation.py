@@ -74,7 +74,9 @@ def _from_polygons(polygons: list, height: int, width: int) -> bytes:
     if _are_points(polygons):
         polygons = [polygons]
     polygons = [[v for point in p for v in point] if _are_points(p) else p for p in polygons]
-    usable = [p for p in polygons if len(p) >= 2 * _FEWEST_POINTS and len(p) % 2 == 0]
+    usable = [p for p in polygons if len(p) >= 2 * _FEWEST_POINTS]
+    if any(len(p) % 2 for p in usable):
+        raise ValueError("a polygon has an odd number of coordinates")
     if not usable:
         raise ValueError("it has no polygon of three points or more")
     farthest = _FARTHEST * max(height, width)

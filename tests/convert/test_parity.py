@@ -15,9 +15,10 @@ from tests.inference.bitmaps import paste_bitmaps
 from maskrcnn.config import Config
 from maskrcnn.inference.detector import Detector
 from maskrcnn.inference.results import Detections
+from maskrcnn.models.channels_last import CHANNELS_LAST, lay_out
+from maskrcnn.models.layers import TENSORS
 from maskrcnn.models.mask_rcnn import MaskRCNN
 from maskrcnn.ops.reference import level_of, roi_align
-from maskrcnn.ops.roi_align import flatten_levels
 
 CHANNEL_STEP = 16  # of the maps in the file
 MAPS = 1e-5  # largest difference, relative to the largest value
@@ -34,9 +35,19 @@ def inputs(reference):
     return load_images(reference)
 
 
-@pytest.fixture(scope="module")
-def network(reference):
-    return reference_network(reference)
+@pytest.fixture(scope="module", params=["fast", "exact"])
+def network(request, reference):
+    return laid_out(reference_network(reference), request.param == "fast")
+
+
+def laid_out(network: MaskRCNN, fast: bool) -> MaskRCNN:
+    lay_out(network, CHANNELS_LAST if fast else TENSORS)
+    return network
+
+
+def nchw(network: MaskRCNN, value: np.ndarray) -> np.ndarray:
+    """A map of the network in torchvision's layout."""
+    return value if network.operations is TENSORS else value.transpose(0, 3, 1, 2)
 
 
 class Stages(nn.Cell):
@@ -65,7 +76,7 @@ class RoIHeads(nn.Cell):
 
     def construct(self, features, proposals, proposal_valid, image_shape):
         box_head, mask_head = self.net.box_head, self.net.mask_head
-        pyramid = flatten_levels(features)
+        pyramid = self.net.operations.pyramid(features)
         pooled = box_head.pool(pyramid, proposals)
         logits, deltas = box_head(pooled)
         found = box_head.detect(logits, deltas, proposals, proposal_valid, image_shape, self.extent)
@@ -79,6 +90,7 @@ class RoIHeads(nn.Cell):
 def stages(network, inputs):
     """The outputs of ``Stages`` as arrays, in groups."""
     out = [value.asnumpy() for value in Stages(network)(*map(Tensor, inputs))]
+    out[:15] = [nchw(network, value) for value in out[:15]]
     return {
         "features": out[:5],
         "objectness": out[5:15:2],
@@ -101,12 +113,15 @@ def difference(found: np.ndarray, expected: np.ndarray) -> float:
 def test_backbone(network, inputs, reference) -> None:
     images, sizes = inputs
     cfg = Config()
-    pixels = ((images - np.float32(cfg.pixel_mean)) / np.float32(cfg.pixel_std)).transpose(0, 3, 1, 2)
+    pixels = (images - np.float32(cfg.pixel_mean)) / np.float32(cfg.pixel_std)
     for pixel, (height, width) in zip(pixels, sizes.astype(int)):
-        pixel[:, height:] = 0
-        pixel[:, :, width:] = 0
+        pixel[height:] = 0
+        pixel[:, width:] = 0
+    if network.operations is TENSORS:
+        pixels = pixels.transpose(0, 3, 1, 2)
     for name, level in zip(("C2", "C3", "C4", "C5"), network.backbone(Tensor(pixels, ms.float32))):
-        assert difference(level.asnumpy()[:, ::CHANNEL_STEP], reference[f"eval/{name}"]) < MAPS, name
+        level = nchw(network, level.asnumpy())
+        assert difference(level[:, ::CHANNEL_STEP], reference[f"eval/{name}"]) < MAPS, name
 
 
 def test_pyramid_and_rpn_maps(stages, reference) -> None:
@@ -143,11 +158,13 @@ def test_detections(detections, reference, inputs) -> None:
 
 
 @pytest.fixture(scope="module", params=VARIANTS, ids=["torchvision", "aligned", "adaptive"])
-def roi_heads(request, stages, reference, inputs):
+def roi_heads(request, network, stages, reference, inputs):
     """What the heads make of the features and proposals, which do not depend on RoIAlign: the numbers, and theirs."""
-    net = reference_network(reference, **VARIANTS[request.param])
+    exact = network.operations is TENSORS
+    net = laid_out(reference_network(reference, **VARIANTS[request.param]), not exact)
     boxes, valid = stages["proposals"]
-    features = tuple(Tensor(feature) for feature in stages["features"][:4])
+    order = (0, 1, 2, 3) if exact else (0, 2, 3, 1)
+    features = tuple(Tensor(np.ascontiguousarray(level.transpose(order))) for level in stages["features"][:4])
     run = RoIHeads(net, max(inputs[0].shape[1:3]))
     out = [value.asnumpy() for value in run(features, Tensor(boxes), Tensor(valid), Tensor(inputs[1]))]
     found = dict(zip(("pooled", "logits", "deltas", "boxes", "scores", "labels", "valid", "masks"), out))

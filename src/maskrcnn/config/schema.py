@@ -64,6 +64,11 @@ class Config:
     )
     device_id: int = _key(0, "number of the card to use; by default that in the environment's DEVICE_ID", least=0)
     compile_cache: str = _key("auto", "folder of compiled graphs; auto = in the user's cache folder, '' = none")
+    convolution: str = _key(
+        "exact",
+        "in inference on a CPU: exact = direct sums; fast = Winograd's algorithm, within 1e-5 of the maps' values",
+        choices=("exact", "fast"),
+    )
     wait_timeout: int = _key(7200, "seconds that processes wait for rank 0 to convert data or evaluate", least=1)
     seed: int = _training(1, "seed of weights, data order, augmentation and sampling", least=0, most=2**31 - 1)
     # Images

@@ -11,6 +11,7 @@ from maskrcnn.compile_cache import CachedGraph, cache_folder, graph_settings
 from maskrcnn.config import Config
 from maskrcnn.inference.results import Detections
 from maskrcnn.models.build import build_network
+from maskrcnn.models.channels_last import lay_out, operations_for
 from maskrcnn.models.mask_rcnn import MaskRCNN
 
 
@@ -36,6 +37,7 @@ class Detector:
             num_classes: Classes with the background.
         """
         network = build_network(cfg, num_classes)
+        lay_out(network, operations_for(cfg))
         return cls(network, CachedGraph(network, cache_folder(cfg.compile_cache), graph_settings(cfg)))
 
     def load(self, weights: LoadedWeights) -> None:

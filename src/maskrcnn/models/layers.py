@@ -15,6 +15,7 @@ from mindspore.common.initializer import HeNormal, Normal, XavierUniform, initia
 from maskrcnn.distributed.process_group import joined_processes
 from maskrcnn.errors import ConfigError
 from maskrcnn.ops.conv import Conv3x3
+from maskrcnn.ops.roi_align import flatten_levels
 
 BATCH_NORM_EPS = 1e-5
 BATCH_NORM_STAYS = 0.9  # of the moving statistics, at each step
@@ -36,6 +37,10 @@ class TensorOperations:
     def conv(self, conv: Conv, x: Tensor) -> Tensor:
         """Convolves, and adds the bias if there is one."""
         return conv(x)
+
+    def conv_fixed(self, conv: Conv, x: Tensor) -> Tensor:
+        """Convolves with fixed parameters: stopping only the result would leave a backward pass of zeros."""
+        return ops.bias_add(conv.conv2d(x, ops.stop_gradient(conv.weight)), ops.stop_gradient(conv.bias))
 
     def conv_norm(self, conv: Conv, norm: nn.Cell, x: Tensor) -> Tensor:
         """Convolves and normalises; a normalisation with fixed statistics is folded into the weight."""
@@ -65,6 +70,23 @@ class TensorOperations:
     def stop_gradient(self, x: Tensor) -> Tensor:
         return ops.stop_gradient(x)
 
+    def from_planes(self, planes: tuple[Tensor, ...]) -> Tensor:
+        """Makes a map of its channels, each [N,H,W]."""
+        return ops.stack(planes, 1)
+
+    def width(self, x: Tensor) -> int:
+        """Returns how many columns a map has."""
+        return x.shape[3]
+
+    def pyramid(self, maps: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], list[tuple[int, int]]]:
+        """Lays the pyramid out in a table for each image, see ``ops/roi_align.py``."""
+        return flatten_levels(maps)
+
+    def to_rows(self, x: Tensor) -> Tensor:
+        """Returns a map as rows, one for each position: [N,H*W,C]."""
+        n, c, h, w = x.shape
+        return x.reshape((n, c, h * w)).transpose((0, 2, 1))
+
 
 TENSORS = TensorOperations()
 
@@ -72,12 +94,14 @@ TENSORS = TensorOperations()
 class FeatureCell(nn.Cell):
     """Base of the parts of backbones and of the pyramid: what ``forward`` states, on tensors."""
 
+    operations = TENSORS
+
     def forward(self, f: TensorOperations, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """States the computation by calls of the methods of ``f`` alone."""
         raise NotImplementedError
 
     def construct(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        return self.forward(TENSORS, *inputs)
+        return self.forward(self.operations, *inputs)
 
 
 class FrozenBatchNorm(nn.Cell):

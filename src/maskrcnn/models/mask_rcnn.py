@@ -13,12 +13,11 @@ from mindspore import Tensor, nn, ops
 
 from maskrcnn.models.box_head import BoxHead
 from maskrcnn.models.fpn import FPN
-from maskrcnn.models.layers import FeatureCell
+from maskrcnn.models.layers import TENSORS, FeatureCell
 from maskrcnn.models.losses import normalizer
 from maskrcnn.models.mask_head import MaskHead
 from maskrcnn.models.roi_sampler import RoISampler, gather_objects
 from maskrcnn.models.rpn import RPN
-from maskrcnn.ops.roi_align import flatten_levels
 
 
 class MaskRCNN(nn.Cell):
@@ -43,6 +42,8 @@ class MaskRCNN(nn.Cell):
     Attributes:
         loss_names: Of the values of ``losses``, in their order.
     """
+
+    operations = TENSORS
 
     def __init__(
         self,
@@ -117,7 +118,7 @@ class MaskRCNN(nn.Cell):
         colours = ops.unstack(image, -1)  # image[..., k] is ten times slower on a CPU
         for k in range(3):
             channels.append((colours[k].astype(ms.float32) - self.mean[k]) / self.std[k] * inside)
-        return self.fpn(*self.backbone(ops.stack(channels, 1)))
+        return self.fpn(*self.backbone(self.operations.from_planes(channels)))
 
     def losses(
         self,
@@ -143,7 +144,7 @@ class MaskRCNN(nn.Cell):
             float32 scalars, and how many anchors, RoIs and masks count, float32 [3].
         """
         features = self.features(image, image_shape)
-        pyramid = flatten_levels(features)
+        pyramid = self.operations.pyramid(features)
 
         proposals, proposal_valid = self.rpn.propose(features, image_shape)
         rois, labels, valid, matched = self.roi_sampler(proposals, proposal_valid, gt_boxes, gt_labels, roi_key)
@@ -191,7 +192,7 @@ class MaskRCNN(nn.Cell):
             masks float32 [N,D,m,m], probabilities of the own class in the frame of the box; m is the mask head's.
         """
         features = self.features(image, image_shape)
-        pyramid = flatten_levels(features)
+        pyramid = self.operations.pyramid(features)
         proposals, proposal_valid = self.rpn.propose(features, image_shape)
         logits, deltas = self.box_head(self.box_head.pool(pyramid, proposals))
         extent = max(image.shape[1], image.shape[2])

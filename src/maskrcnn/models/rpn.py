@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from maskrcnn.models.layers import Conv, head_conv
+from maskrcnn.models.layers import TENSORS, head_conv
 from maskrcnn.models.losses import sigmoid_cross_entropy, smooth_l1
 from maskrcnn.ops.anchors import AnchorGrid
 from maskrcnn.ops.box_coder import BoxCoder
@@ -56,6 +56,7 @@ class RPN(nn.Cell):
     """
 
     loss_names = ("rpn_cls_loss", "rpn_reg_loss")
+    operations = TENSORS
 
     def __init__(
         self,
@@ -81,13 +82,10 @@ class RPN(nn.Cell):
         self.test_proposals = test_proposals
 
     def head(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps P_l [N,C,H,W] to objectness logits [N,A,H,W] and deltas [N,4A,H,W], without gradient."""
-        hidden = ops.relu(self.without_gradient(self.conv, ops.stop_gradient(feature)))
-        return self.without_gradient(self.cls_logits, hidden), self.without_gradient(self.bbox_pred, hidden)
-
-    def without_gradient(self, layer: Conv, x: Tensor) -> Tensor:
-        """Convolves with fixed parameters: stopping only the result would leave a backward pass of zeros."""
-        return ops.bias_add(layer.conv2d(x, ops.stop_gradient(layer.weight)), ops.stop_gradient(layer.bias))
+        """Maps P_l to maps of objectness logits, A channels, and deltas, 4A channels, without gradient."""
+        f = self.operations
+        hidden = f.relu(f.conv_fixed(self.conv, ops.stop_gradient(feature)))
+        return f.conv_fixed(self.cls_logits, hidden), f.conv_fixed(self.bbox_pred, hidden)
 
     def propose(self, features: Sequence[Tensor], image_shape: Tensor) -> tuple[Tensor, Tensor]:
         """Proposes the best boxes of each image, without gradient.
@@ -106,11 +104,13 @@ class RPN(nn.Cell):
         level_boxes, level_scores, level_valid = [], [], []
         for i in range(len(features)):
             logits, deltas = self.head(features[i])
-            n, a, h, w = logits.shape
-            count = min(settings.nms_pre, a * h * w)
-            scores, index = ops.topk(logits.transpose((0, 2, 3, 1)).reshape((n, -1)), count)
-            deltas = deltas.reshape((n, a, 4, h * w)).transpose((0, 3, 1, 2)).reshape((n, -1, 4))
-            anchors = self.anchors_at(index, i, w)
+            width = self.operations.width(logits)
+            logits, deltas = self.operations.to_rows(logits), self.operations.to_rows(deltas)
+            n, positions, a = logits.shape
+            count = min(settings.nms_pre, positions * a)
+            scores, index = ops.topk(logits.reshape((n, -1)), count)
+            deltas = deltas.reshape((n, -1, 4))
+            anchors = self.anchors_at(index, i, width)
             deltas = ops.gather_elements(deltas, 1, index.astype(ms.int32).expand_dims(-1).broadcast_to((n, count, 4)))
             boxes = self.coder.decode(deltas, anchors)
             boxes = self.coder.clip(boxes, image_shape[:, 0:1], image_shape[:, 1:2])

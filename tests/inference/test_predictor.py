@@ -9,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
 from tests.data.exif import FORMATS, with_orientation
 from tests.evaluation.oracle import Oracle, draw_data_set, nothing, settings
 
@@ -16,6 +18,7 @@ from maskrcnn.errors import DataError
 from maskrcnn.inference.open import OpenedModel
 from maskrcnn.inference.predictor import PredictionOptions, find_images, predict
 from maskrcnn.inference.results import Detections
+from maskrcnn.inference.visualize import is_own_picture
 
 NAMES = ("ring", "ellipse", "spare")
 
@@ -98,6 +101,35 @@ def test_finds_images_and_names_their_pictures_apart(tmp_path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no image"):
         find_images([tmp_path / "empty"])
+
+
+def test_masks_of_an_earlier_run_are_no_photographs(tmp_path) -> None:
+    photograph(tmp_path / "photo.jpg")
+    for _ in range(2):
+        options = PredictionOptions(tmp_path, masks=True, progress=False)
+        found = find_images([tmp_path])
+        assert [file.name for file in found.files] == ["photo.jpg"]
+        predict(model(everywhere), found, options)
+    (mask,) = (tmp_path / "masks").rglob("*.png")
+    assert is_own_picture(mask) and not is_own_picture(tmp_path / "photo.jpg")
+    ((found,),) = [entry["detections"] for entry in written(tmp_path)]
+    with Image.open(mask) as png:  # checks the checksum of every chunk
+        assert np.array_equal(np.asarray(png), coco_mask.decode(found["segmentation"]) * 255)
+        assert png.text == {"Software": "drawn by maskrcnn"}
+
+
+def test_labelme_files_are_never_written_over(tmp_path) -> None:
+    photograph(tmp_path / "in" / "photo.jpg")
+    corrected = tmp_path / "labelme" / "photo.json"
+    corrected.parent.mkdir()
+    corrected.write_text("by hand")
+    options = PredictionOptions(tmp_path, labelme=True, progress=False)
+    with pytest.raises(DataError, match=r"labelme/photo\.json is there already, .*--predict_output"):
+        predict(model(everywhere), find_images([tmp_path / "in"]), options)
+    assert corrected.read_text() == "by hand" and not (tmp_path / "predictions.json").exists()
+    corrected.unlink()
+    predict(model(everywhere), find_images([tmp_path / "in"]), options)
+    assert json.loads(corrected.read_text())["shapes"]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tiff"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from maskrcnn.inference.images import ImageSource, Skipped, decode_file
 from maskrcnn.inference.labelme import labelme_content
 from maskrcnn.inference.open import OpenedModel
 from maskrcnn.inference.pipeline import ImageResult, InferenceRun, Speed
-from maskrcnn.inference.visualize import draw_objects, is_own_picture, objects_from_records, save_picture
+from maskrcnn.inference.visualize import draw_objects, is_own_picture, objects_from_records, save_picture, signed_png
 from maskrcnn.threads import map_in_order
 
 if TYPE_CHECKING:
@@ -136,10 +136,14 @@ def predict(model: OpenedModel, images: FoundImages, options: PredictionOptions)
         options: What is left behind.
 
     Raises:
-        DataError: No image could be read; or one could not, and the model's settings are strict.
+        DataError: No image could be read; or one could not, and the model's settings are strict; or a LabelMe file that
+            would be written is there already.
     """
     classes = ClassList(model.class_names, model.category_ids or tuple(range(1, len(model.class_names) + 1)))
     folder = Path(options.output_dir)
+    pictures = picture_paths(images, folder)
+    if options.labelme:
+        _refuse_to_replace(folder / "labelme" / name.with_suffix(".json") for name in pictures)
     sources = [ImageSource(n, file, apply_exif=options.apply_exif) for n, file in enumerate(images.files)]
     run = InferenceRun(model.detector, sources, classes.category_ids, model.settings)
     results = list(run.with_progress("predict", hidden=not options.progress))
@@ -147,7 +151,6 @@ def predict(model: OpenedModel, images: FoundImages, options: PredictionOptions)
     if not results:
         first = run.skipped[0]
         raise DataError(f"none of the {len(sources)} images could be read; the first: {first.path}: {first.reason}")
-    pictures = _picture_paths(images, folder)
     entries = [_entry(result, pictures[result.source.image_id], classes) for result in results]
     _write(folder, entries)  # before anything is drawn, which may fail or be interrupted
     if options.labelme or options.masks:
@@ -190,7 +193,17 @@ def write_labels(folder: Path, name: Path, result: ImageResult, classes: ClassLi
         target.mkdir(parents=True, exist_ok=True)
         for number, (label, rle, _) in enumerate(kept, 1):
             png = cv2.imencode(".png", coco_mask.decode(rle) * np.uint8(255))[1]
-            (target / f"{number:03d}_{_UNSAFE.sub('_', label)}.png").write_bytes(png.tobytes())
+            (target / f"{number:03d}_{_UNSAFE.sub('_', label)}.png").write_bytes(signed_png(png.tobytes()))
+
+
+def _refuse_to_replace(files: Iterable[Path]) -> None:
+    """Refuses LabelMe files that are there: people may have drawn or corrected them."""
+    for file in files:
+        if os.path.lexists(file):
+            raise DataError(
+                f"{file} is there already, and may have been corrected by hand: move it away, or choose another "
+                "--predict_output"
+            )
 
 
 def _write(folder: Path, entries: list[dict[str, Any]]) -> None:
@@ -207,8 +220,8 @@ def _draw(result: ImageResult, pictures: list[Path], classes: ClassList, folder:
     return None
 
 
-def _picture_paths(images: FoundImages, folder: Path) -> list[Path]:
-    """Where in ``folder`` the pictures go: apart from one another and from every file that was not drawn here."""
+def picture_paths(images: FoundImages, folder: Path) -> list[Path]:
+    """Returns where in ``folder`` the pictures go: apart from one another and from all files not drawn here."""
     inputs = {file.resolve() for file in images.files}
     taken: set[str] = set()
 

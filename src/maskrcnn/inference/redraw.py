@@ -9,11 +9,12 @@ from typing import Any
 
 from maskrcnn.errors import DataError, EvaluationError
 from maskrcnn.inference.images import ImageSource, Skipped, decode_file
+from maskrcnn.inference.predictor import FoundImages, picture_paths
 from maskrcnn.inference.visualize import DrawnObject, draw_objects, save_picture
 
 
 def redraw(predictions: str | os.PathLike[str], folder: str | os.PathLike[str], score: float) -> list[Skipped]:
-    """Draws the images of a predictions.json again.
+    """Draws the images of a predictions.json again, and never over a file that was not drawn here.
 
     Args:
         predictions: The file, as ``predict`` wrote it; images are looked for under the paths in it.
@@ -31,17 +32,18 @@ def redraw(predictions: str | os.PathLike[str], folder: str | os.PathLike[str], 
         classes = sorted({(str(d["category_id"]), d["class"]) for entry in entries for d in entry["detections"]})
         labels = {name: label for label, (_, name) in enumerate(classes, 1)}
         objects = [_objects(entry, score, labels) for entry in entries]
+        files = [Path(entry["file"]) for entry in entries]
+        names = [_name(entry) for entry in entries]
     except OSError as error:
         raise DataError(f"{predictions} cannot be read: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{predictions} is no file of predictions as predict writes it ({error!r})") from None
     failed = []
-    for number, (entry, drawn) in enumerate(zip(entries, objects)):
-        path = Path(entry["file"])
-        name = Path(entry.get("picture") or f"{path.stem}_{number}.jpg")
+    pictures = picture_paths(FoundImages(files, names, 0), Path(folder))
+    for number, (entry, path, drawn) in enumerate(zip(entries, files, objects)):
         try:
             rgb = decode_file(ImageSource(number, path, (entry["height"], entry["width"])))
-            save_picture(Path(folder) / name, draw_objects(rgb, drawn))
+            save_picture(Path(folder) / pictures[number], draw_objects(rgb, drawn))
         except (DataError, EvaluationError, MemoryError) as error:
             failed.append(Skipped(path, str(error).removeprefix(f"{path}: ")))
     if failed and len(failed) == len(entries):
@@ -50,6 +52,12 @@ def redraw(predictions: str | os.PathLike[str], folder: str | os.PathLike[str], 
             f"none of the {len(entries)} images of {predictions} could be drawn; {first.path}: {first.reason}"
         )
     return failed
+
+
+def _name(entry: dict[str, Any]) -> Path:
+    """Returns what the picture of an image is called, without a suffix; nothing leads out of the folder."""
+    name = Path(entry.get("picture") or Path(entry["file"]).name)
+    return (Path(name.name) if name.is_absolute() or ".." in name.parts else name).with_suffix("")
 
 
 def _objects(entry: dict[str, Any], score: float, labels: dict[str, int]) -> list[DrawnObject]:

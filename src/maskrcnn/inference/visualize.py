@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,9 @@ WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (40, 40, 40)
 # A comment in every picture, by which a later run knows that it is none of the user's photographs.
 SIGNATURE = b"drawn by maskrcnn"
 _START_OF_IMAGE, _COMMENT = b"\xff\xd8", b"\xff\xfe"
+_PNG_HEADER = 33  # bytes of a PNG's signature and its first chunk, IHDR
+_TEXT = b"tEXtSoftware\0" + SIGNATURE
+_PNG_TEXT = (len(_TEXT) - 4).to_bytes(4, "big") + _TEXT + zlib.crc32(_TEXT).to_bytes(4, "big")
 
 
 class DrawnObject(NamedTuple):
@@ -207,13 +211,19 @@ def save_picture(path: Path, rgb: np.ndarray) -> None:
 
 
 def is_own_picture(path: Path) -> bool:
-    """Returns whether ``save_picture`` wrote a file; False for one that cannot be read."""
+    """Returns whether a file has the signature of pictures drawn here; False for one that cannot be read."""
     try:
         with open(path, "rb") as file:
             start = file.read(256)
     except OSError:
         return False
-    return start.startswith(_START_OF_IMAGE) and _comment() in start
+    jpeg = start.startswith(_START_OF_IMAGE) and _comment() in start
+    return jpeg or start[_PNG_HEADER : _PNG_HEADER + len(_PNG_TEXT)] == _PNG_TEXT
+
+
+def signed_png(png: bytes) -> bytes:
+    """Returns a PNG with the signature as a text chunk behind its header."""
+    return png[:_PNG_HEADER] + _PNG_TEXT + png[_PNG_HEADER:]
 
 
 def _signed(jpeg: bytes) -> bytes:

@@ -111,6 +111,8 @@ elif [[ -n "$SOC_VERSION$AIPP_CONF" ]]; then
     fail "--soc_version and --aipp_conf go with --convert"
 elif [[ "$MODEL" == *.air ]]; then
     fail "no engine reads $MODEL as it is: add --convert and --soc_version, for instance Ascend310P3, which make an .om of it"
+elif [[ ! "$MODEL" =~ \.(mindir|ms|om|onnx)$ ]]; then
+    fail "no engine reads $MODEL: MODEL_PATH is what export.py writes, .mindir, .om or .onnx"
 fi
 build
 run_app --model "$MODEL" --image_dir "$IMAGES" --ann_file "$ANN_FILE" --device_id "$DEVICE_ID" --output "$OUTPUT" \

@@ -110,9 +110,16 @@ def test_without_system_locks_a_process_on_another_host_counts_as_alive(tmp_path
         pytest.fail("locked twice")
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"pid": 1}', "[]"])
+@pytest.mark.parametrize("content", ["", "{", '{"pid": 1}', "[]", "[" * 100_000])
 def test_a_half_written_lock_that_nobody_holds(tmp_path, content):
     (tmp_path / "lock").write_text(content)
+    with locked(tmp_path / "lock") as before:
+        assert before is None
+
+
+@pytest.mark.parametrize("changes", [{"pid": "12"}, {"pid": -3}, {"pid": 10**30}, {"started": "now"}, {"host": None}])
+def test_without_system_locks_nonsense_holds_nothing(tmp_path, no_flock, changes):
+    left_behind(tmp_path / "lock", **changes)
     with locked(tmp_path / "lock") as before:
         assert before is None
 

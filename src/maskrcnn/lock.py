@@ -120,12 +120,14 @@ def _is_file(file: IO[str], path: Path) -> bool:
 
 
 def _read(file: IO[str]) -> Holder | None:
-    """Returns the process that a lock's file names, None for an empty or half-written one."""
+    """Returns the process that a lock's file names, None for an empty, half-written or foreign one."""
     file.seek(0)
     try:
-        return Holder(**json.load(file))
-    except (ValueError, TypeError):
+        holder = Holder(**json.load(file))
+    except (ValueError, TypeError, RecursionError):
         return None
+    numbers = type(holder.pid) is int and 0 < holder.pid < 2**31 and isinstance(holder.started, (int, float))
+    return holder if numbers and isinstance(holder.host, str) else None
 
 
 def _boot() -> str:

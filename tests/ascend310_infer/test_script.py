@@ -149,6 +149,7 @@ def test_what_goes_wrong_is_the_scripts_exit_code(checked_build: Path, tmp_path:
         ((model, data, tmp_path / "none.json"), "ANN_FILE"),
         ((model, data, annotations, "--soc_version", "Chip"), "go with --convert"),
         ((air, data, annotations), "add --convert and --soc_version"),
+        ((annotations, data, annotations), "MODEL_PATH is what export.py writes"),
     ):
         wrong = run(checked_build, *args)
         assert wrong.returncode == 2

@@ -194,6 +194,7 @@ def head_arrays(classes):
             "the classes dog are loaded; those of cow, pig start anew",
         ),
         (["cat", "dog", "cow"], ["cow"], {0: 0, 1: 3}, "the outputs of the classes cow are loaded, in another order"),
+        (["Cat", "cat"], ["cat", "Cat"], {0: 0, 1: 2, 2: 1}, "the classes cat, Cat are loaded, in another order"),
         (
             [],
             ["cow", "pig"],

@@ -162,6 +162,15 @@ def test_safetensors_are_known_whatever_their_length_looks_like(tmp_path, first_
     same(read_file(path).arrays, ARRAYS)
 
 
+def test_a_header_that_is_nested_too_deeply(tmp_path) -> None:
+    path = tmp_path / "w.safetensors"
+    header = b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CheckpointError, match=r"its header cannot be read") as caught:
+        read_safetensors(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_damaged_safetensors(tmp_path) -> None:
     path = tmp_path / "w.safetensors"
     write_safetensors(path, ARRAYS, {})

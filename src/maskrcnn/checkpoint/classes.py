@@ -26,14 +26,22 @@ class ClassMatch:
     @property
     def agree(self) -> bool:
         """True if the outputs are the same in the same order, as far as is known."""
-        return not (self.theirs and self.ours) or _folded(self.theirs) == _folded(self.ours)
+        theirs, ours = self._compared()
+        return not (self.theirs and self.ours) or theirs == ours
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
         """Labels of the network with those of the file; the background only if some class agrees."""
-        labels = {name: label for label, name in enumerate(_folded(self.theirs), 1)}
-        found = [(label, labels[name]) for label, name in enumerate(_folded(self.ours), 1) if name in labels]
+        theirs, ours = self._compared()
+        labels = {name: label for label, name in enumerate(theirs, 1)}
+        found = [(label, labels[name]) for label, name in enumerate(ours, 1) if name in labels]
         return [(0, 0), *found] if found else []
+
+    def _compared(self) -> tuple[list[str], list[str]]:
+        """Returns the names without regard to case and spaces, unless these tell classes apart."""
+        folded = _folded(self.theirs), _folded(self.ours)
+        apart = all(len(set(names)) == len(names) for names in folded)
+        return folded if apart else (list(self.theirs), list(self.ours))
 
     def apply_to(self, name: str, array: np.ndarray, shape: tuple[int, ...]) -> bool:
         """Tells whether a parameter has to be taken class by class: its outputs are of classes, but not of the same.

@@ -148,7 +148,7 @@ def _as_array(path: Path, name: str, data: bytearray, shape: tuple[int, ...], dt
 def _parse_meta(path: Path, content: bytes) -> dict:
     try:
         meta = json.loads(content.decode("utf-32-le"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: its metadata cannot be read; use an earlier checkpoint") from error
     if meta.get("format") != FORMAT:
         raise CheckpointError(

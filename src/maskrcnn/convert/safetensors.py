@@ -49,7 +49,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
             header = json.loads(file.read(length))
             entries = {name: entry for name, entry in header.items() if name != METADATA}
             described = {n: (e["dtype"], tuple(e["shape"]), *e["data_offsets"]) for n, e in entries.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{path} is damaged: its header cannot be read ({error})") from error
         first = LENGTH_BYTES + length
         arrays = {}

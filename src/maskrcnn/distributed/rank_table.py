@@ -83,7 +83,7 @@ def read_rank_table(path: str | Path) -> RankTable:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DistributedError(f"there is no rank table {path}: make one with scripts/make_rank_table.py") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DistributedError(f"the rank table {path} cannot be read: {error}") from error
 
     def require(holds: bool, what: str) -> None:

@@ -13,7 +13,7 @@ from maskrcnn.config.backbones import BACKBONES
 from maskrcnn.models.backbones import conv_norms
 
 NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_variance")
-MISSING = 0.1  # share of a backbone's convolutions that may be missing or too many for it still to be recognised
+MISSING = 0.25  # share of a backbone's convolutions that may be missing or too many for it still to be recognised
 Shapes = dict[str, tuple[int, ...]]
 
 

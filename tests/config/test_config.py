@@ -144,6 +144,8 @@ def test_masks_for_all_positives_unless_said_otherwise():
         (["--flip_ratio", ".nan"], ["flip_ratio", "nan", "a number"]),
         (["--base_lr", "1/0"], ["base_lr", "1/0", "a number"]),
         (["--keep_ratio=1"], ["keep_ratio", "1", "true or false"]),
+        (["--keep_ratio", "1"], ["keep_ratio", "1", "true or false"]),
+        (["--keep_ratio", "y"], ["keep_ratio", "y", "true or false"]),
         (["--multi_scale", "0.8"], ["multi_scale", "0.8", "list of numbers"]),
         (["--multi_scale", "[0.8, x]"], ["multi_scale", "'x'", "list of numbers"]),
         (["--multi_scale", "[]"], ["multi_scale", "at least one"]),

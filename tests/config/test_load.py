@@ -126,6 +126,8 @@ def test_the_card_of_the_environment(monkeypatch: pytest.MonkeyPatch):
         ("Batch_Size", None, "batch_size"),
         ("img_widht", None, "img_width"),
         ("config", ("config_path",), "config_path"),
+        ("checkpoint", None, "checkpoint_path"),
+        ("score_threshold", None, "test_score_thr"),
         ("learning", None, None),
         ("run_distribute", None, None),
         ("do_train", None, None),

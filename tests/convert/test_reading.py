@@ -83,6 +83,14 @@ def test_a_zoo_backbone_that_lacks_its_shortcuts_is_refused(tmp_path) -> None:
         read_weights(save_mindspore(tmp_path / "r.ckpt", broken))
 
 
+def test_quantised_weights_are_refused(tmp_path) -> None:
+    arrays = foreign.filled(foreign.torch_resnet("resnet18"))
+    arrays["layer1.0.conv1.weight"] = arrays["layer1.0.conv1.weight"].astype(np.int8)
+    np.savez(tmp_path / "w.npz", **arrays)
+    with pytest.raises(CheckpointError, match=r"layer1\.0\.conv1\.weight as int8: quantised weights"):
+        read_weights(tmp_path / "w.npz")
+
+
 @pytest.mark.parametrize("form", [".pth", ".npz", ".safetensors", ".pkl"])
 def test_torchvision_resnets_in_every_format(tmp_path, monkeypatch, form) -> None:
     arrays = foreign.filled(foreign.torch_resnet("resnet18"))

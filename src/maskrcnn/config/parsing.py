@@ -17,6 +17,7 @@ from maskrcnn.errors import ConfigError
 # config and config_path 0.71, do_train and pre_trained 0.63.
 SIMILAR = 0.7
 _BOOL_WORDS = {"true": True, "false": False}
+_NO_BOOL_WORDS = ("yes", "no", "on", "off", "1", "0", "t", "f", "y", "n")  # what people write instead
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -97,7 +98,8 @@ def split_flags(
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Splits a command line into ``[(key, text)]`` and the arguments that belong to no flag.
 
-    ``--key value`` and ``--key=value`` mean the same. A key in ``switches`` may stand alone, which means true. After
+    ``--key value`` and ``--key=value`` mean the same. A key in ``switches`` may stand alone, which means true; words
+    such as "yes" or "0" behind it are taken for its value, to be refused, and not for a plain argument. After
     ``--`` everything is a plain argument. An unknown key comes back like any other, for the caller to refuse. A known
     key without a value is left out and noted in ``problems``.
     """
@@ -117,7 +119,7 @@ def split_flags(
             continue
         key, has_value, value = token[2:].partition("=")
         following = tokens[position] if position < len(tokens) else None
-        if not has_value and key in switches and (following or "").lower() not in _BOOL_WORDS:
+        if not has_value and key in switches and (following or "").lower() not in (*_BOOL_WORDS, *_NO_BOOL_WORDS):
             value = "true"
         elif not has_value and following is not None and not following.startswith("--"):
             value = following
@@ -144,8 +146,12 @@ def hint(word: str, valid: Iterable[str]) -> str:
     by_spelling = {item.lower(): item for item in valid}
     if word.lower() in by_spelling:
         return f"; did you mean {by_spelling[word.lower()]}?"
-    similar = difflib.get_close_matches(word.lower(), by_spelling, n=1, cutoff=SIMILAR)
-    return f"; did you mean {by_spelling[similar[0]]}?" if similar else ""
+    longer = [item for item in by_spelling if item.startswith(word.lower() + "_")]
+    if len(longer) == 1:
+        return f"; did you mean {by_spelling[longer[0]]}?"
+    shortened = {name.replace("threshold", "thr"): item for name, item in by_spelling.items()}
+    similar = difflib.get_close_matches(word.lower().replace("threshold", "thr"), shortened, n=1, cutoff=SIMILAR)
+    return f"; did you mean {shortened[similar[0]]}?" if similar else ""
 
 
 def coerce(key: str, value: Any, expected: Any) -> Any:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from maskrcnn.checkpoint.weights import LoadedWeights, is_training_state
 from maskrcnn.config import Config
 from maskrcnn.config.limits import shown
@@ -34,6 +36,7 @@ def read_weights(path: str | Path) -> LoadedWeights:
     """
     path = Path(path)
     file = read_file(path)
+    _check_no_integers(path, file.arrays)
     if file.meta or is_ours(file.arrays):
         arrays = {name: array for name, array in file.arrays.items() if not is_training_state(name)}
         return LoadedWeights(path, arrays, _with_settings(file.meta, arrays), list(file.notes))
@@ -41,6 +44,15 @@ def read_weights(path: str | Path) -> LoadedWeights:
     notes = [f"{result.layout}, {result.format}, converted", *result.notes]
     arrays = {name: one.array for name, one in result.tensors.items()}
     return LoadedWeights(path, arrays, make_meta(result, path, digest), notes)
+
+
+def _check_no_integers(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuses quantised weights: integers mean nothing without their scales. Counters have one element or none."""
+    for name, array in arrays.items():
+        if array.ndim >= 2 and not np.issubdtype(array.dtype, np.floating):
+            raise CheckpointError(
+                f"{path} holds {name} as {array.dtype}: quantised weights cannot be read, use those in floating point"
+            )
 
 
 def convert_source(

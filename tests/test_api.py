@@ -23,7 +23,7 @@ from maskrcnn.data.formats import read_labels
 from maskrcnn.data.formats.labels import ReadOptions
 from maskrcnn.data.prepare.checking import check_image
 from maskrcnn.data.prepare.classes import ClassMap
-from maskrcnn.errors import DataError, MaskRCNNError
+from maskrcnn.errors import DataError, EvaluationError, MaskRCNNError
 from maskrcnn.inference.images import ImageSource, decode_file
 from maskrcnn.inference.labelme import mask_polygons
 from maskrcnn.inference.open import OpenedModel
@@ -174,6 +174,17 @@ def test_saved_picture_shows_the_objects(data: Data, tmp_path: Path):
     plain = cv2.resize(cv2.imread(str(data.files[0])), picture.shape[1::-1])
     inside = cv2.resize(result.masks.any(0).astype(np.uint8), picture.shape[1::-1]) > 0
     assert np.abs(picture.astype(int) - plain)[inside].mean() > 20
+
+
+def test_a_picture_never_replaces_its_photograph(data: Data, tmp_path: Path):
+    before = data.files[0].read_bytes()
+    link = tmp_path / "link.jpg"
+    link.symlink_to(data.files[0].resolve())
+    result = data.model(data.files[0])
+    for path in (data.files[0], link):
+        with pytest.raises(EvaluationError, match="is the photograph itself"):
+            result.save(path)
+    assert data.files[0].read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from maskrcnn.errors import EvaluationError
 from maskrcnn.inference.images import ImageSource, decode_file
 from maskrcnn.inference.labelme import labelme_content
 from maskrcnn.inference.pipeline import ImageResult
@@ -187,7 +188,11 @@ class Result:
         """Writes the picture of ``draw`` as a JPEG file, and returns its path.
 
         Raises:
-            EvaluationError: it cannot be written.
+            EvaluationError: It cannot be written, or the photograph itself has that path.
         """
-        save_picture(Path(path), self.draw(score))
-        return Path(path)
+        path = Path(path)
+        source = self.source.path if self.source.content is None else None
+        if source and path.exists() and source.exists() and path.samefile(source):
+            raise EvaluationError(f"{path} is the photograph itself: choose another name for the picture")
+        save_picture(path, self.draw(score))
+        return path
